@@ -1,0 +1,64 @@
+"""Row-level security and grants: the second wall between tenants, kept by Postgres itself.
+
+A migration calls `tenant_policy` for every table that carries a tenant. After each `migrate`, `grant` gives the
+application role exactly what it needs and no more. The owner of the tables is not bound by the policies (that is what
+lets the narrow SECURITY DEFINER functions work), which is why the hub must never run as the owner.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import RunSQL
+from psycopg import AsyncConnection
+
+# `nullif`: a setting that was reset reads as an empty string, which is not an array.
+VISIBLE = "ANY (nullif(current_setting('mcphub.tenants', true), '')::bigint[])"
+
+
+def tenant_policy(table: str, column: str = "tenant_id") -> RunSQL:
+    """A migration step: rows of `table` are visible and writable only for the tenants of the transaction."""
+    return RunSQL(
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;"
+        f"CREATE POLICY tenant ON {table} USING ({column} = {VISIBLE}) WITH CHECK ({column} = {VISIBLE});",
+        f"DROP POLICY tenant ON {table}; ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;",
+    )
+
+
+def definer(signature: str, returns: str, body: str, *, language: str = "sql", volatility: str = "VOLATILE") -> RunSQL:
+    """A migration step: a function that runs with the owner's rights. Each one must be narrow; say why beside it."""
+    name = signature.split("(", 1)[0]
+    arguments = signature[len(name) :]
+    types = ",".join(argument.strip().split(" ", 1)[1] for argument in arguments.strip("()").split(",") if argument)
+    return RunSQL(
+        f"CREATE FUNCTION {name}{arguments} RETURNS {returns} LANGUAGE {language} {volatility} SECURITY DEFINER "
+        f"SET search_path = public, pg_temp AS $body$ {body} $body$;"
+        f"REVOKE ALL ON FUNCTION {name}({types}) FROM PUBLIC;",
+        f"DROP FUNCTION {name}({types});",
+    )
+
+
+def grant(owner: BaseDatabaseWrapper, role: str, tables: Mapping[str, str], functions: Iterable[str]) -> None:
+    """Give `role` the listed privileges on each table and EXECUTE on each function, taking away anything else."""
+    quote = owner.ops.quote_name
+    with owner.cursor() as cursor:
+        cursor.execute(f"GRANT USAGE ON SCHEMA public TO {quote(role)}")
+        cursor.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {quote(role)}")
+        cursor.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {quote(role)}")
+        for table, privileges in tables.items():
+            if privileges:
+                cursor.execute(f"GRANT {privileges} ON {quote(table)} TO {quote(role)}")
+        for function in functions:
+            cursor.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {quote(role)}")
+
+
+async def why_not_bound(conn: AsyncConnection[Any]) -> str | None:
+    """Why the current role is not bound by the policies, as a sentence; None when it is."""
+    cursor = await conn.execute(
+        "SELECT current_user, rolsuper, rolbypassrls,"
+        " EXISTS (SELECT FROM pg_class WHERE relrowsecurity AND pg_has_role(current_user, relowner, 'USAGE'))"
+        " FROM pg_roles WHERE rolname = current_user"
+    )
+    role, superuser, bypass, owner = await cursor.fetchone() or ("", True, True, True)
+    reason = "is a superuser" if superuser else "has BYPASSRLS" if bypass else "owns the tables" if owner else None
+    return f"The database role {role} {reason}, so row-level security does not bind it." if reason else None
