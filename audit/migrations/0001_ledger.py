@@ -1,0 +1,151 @@
+"""The ledger's table, its partitions, the triggers that keep it append-only, and the three doors into it."""
+
+from django.db import migrations, models
+
+from lib.rls import definer, tenant_policy
+
+COLUMNS = (
+    "at timestamptz, tenant_id bigint, event text, call_id uuid, instance_id uuid, actor text, credential text,"
+    " client text, via text, address text, tool text, version int, outcome text, reason text, duration_ms real,"
+    " digest text, preview jsonb, trace text, subject text, detail jsonb"
+)
+NAMES = ", ".join(column.strip().split(" ")[0] for column in COLUMNS.split(","))
+
+TABLE = """
+CREATE TABLE audit_entry (
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    at timestamptz NOT NULL,
+    tenant_id bigint NOT NULL,
+    event text NOT NULL,
+    call_id uuid,
+    instance_id uuid,
+    actor text NOT NULL DEFAULT '',
+    credential text NOT NULL DEFAULT '',
+    client text NOT NULL DEFAULT '',
+    via text NOT NULL DEFAULT '',
+    address text NOT NULL DEFAULT '',
+    tool text NOT NULL DEFAULT '',
+    version int,
+    outcome text NOT NULL DEFAULT '',
+    reason text NOT NULL DEFAULT '',
+    duration_ms real,
+    digest text NOT NULL DEFAULT '',
+    preview jsonb,
+    trace text NOT NULL DEFAULT '',
+    subject text NOT NULL DEFAULT '',
+    detail jsonb,
+    PRIMARY KEY (id, at)
+) PARTITION BY RANGE (at);
+CREATE INDEX audit_entry_tenant ON audit_entry (tenant_id, at DESC);
+CREATE INDEX audit_entry_call ON audit_entry (call_id) WHERE call_id IS NOT NULL;
+CREATE INDEX audit_entry_time ON audit_entry USING brin (at);
+CREATE TABLE audit_entry_other PARTITION OF audit_entry DEFAULT;
+
+CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the ledger is append-only: % is refused', TG_OP USING ERRCODE = 'insufficient_privilege';
+END $$;
+CREATE TRIGGER audit_entry_no_change BEFORE UPDATE OR DELETE ON audit_entry
+    FOR EACH ROW EXECUTE FUNCTION audit_refuse();
+CREATE TRIGGER audit_entry_no_truncate BEFORE TRUNCATE ON audit_entry
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
+CREATE TRIGGER audit_entry_other_no_truncate BEFORE TRUNCATE ON audit_entry_other
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
+
+CREATE TABLE audit_instance (
+    id uuid PRIMARY KEY,
+    host text NOT NULL,
+    pid int NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+"""
+
+# The ledger's batches cross tenants by nature; this can do nothing but add rows.
+APPEND = f"""
+    INSERT INTO audit_entry ({NAMES})
+    SELECT coalesce(at, clock_timestamp()), tenant_id, event, call_id, instance_id, coalesce(actor, ''),
+        coalesce(credential, ''), coalesce(client, ''), coalesce(via, ''), coalesce(address, ''), coalesce(tool, ''),
+        version, coalesce(outcome, ''), coalesce(reason, ''), duration_ms, coalesce(digest, ''), preview,
+        coalesce(trace, ''), coalesce(subject, ''), detail
+    FROM jsonb_to_recordset(rows) AS given({COLUMNS})
+"""  # noqa: S608 - constants of this file
+
+# Makes next months' partitions; the default one catches rows should this ever fall behind.
+PARTITIONS = """
+DECLARE
+    month date := date_trunc('month', now());
+    name text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('audit_partitions'));
+    FOR ahead IN 0..months LOOP
+        name := 'audit_entry_' || to_char(month, 'YYYYMM');
+        IF to_regclass(name) IS NULL THEN
+            EXECUTE format('CREATE TABLE %I PARTITION OF audit_entry FOR VALUES FROM (%L) TO (%L)',
+                name, month, month + interval '1 month');
+            EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %I FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()',
+                name || '_no_truncate', name);
+        END IF;
+        month := month + interval '1 month';
+    END LOOP;
+END
+"""
+
+# A process says it lives; what a silent one had started and not finished is declared interrupted, once.
+SWEEP = """
+DECLARE
+    dead record;
+    found bigint := 0;
+    added bigint;
+BEGIN
+    FOR dead IN
+        DELETE FROM audit_instance WHERE seen_at < clock_timestamp() - silence RETURNING id, started_at, seen_at
+    LOOP
+        INSERT INTO audit_entry (at, tenant_id, event, call_id, instance_id, actor, credential, client, via, tool,
+            version, outcome, reason, trace, duration_ms)
+        SELECT clock_timestamp(), s.tenant_id, 'call.interrupted', s.call_id, s.instance_id, s.actor, s.credential,
+            s.client, s.via, s.tool, s.version, 'interrupted', 'process_gone', s.trace, NULL
+        FROM audit_entry s
+        WHERE s.event = 'call.started' AND s.instance_id = dead.id
+            AND s.at BETWEEN greatest(dead.started_at, dead.seen_at - interval '1 day') AND dead.seen_at + silence
+            AND NOT EXISTS (SELECT FROM audit_entry f WHERE f.call_id = s.call_id AND f.event <> 'call.started');
+        GET DIAGNOSTICS added = ROW_COUNT;
+        found := found + added;
+    END LOOP;
+    RETURN found;
+END
+"""
+
+HEARTBEAT = """
+    INSERT INTO audit_instance (id, host, pid) VALUES (instance, host, pid)
+    ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp()
+"""
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = []
+    operations = [
+        migrations.RunSQL(
+            TABLE,
+            "DROP TABLE audit_entry; DROP TABLE audit_instance; DROP FUNCTION audit_refuse();",
+            state_operations=[
+                migrations.CreateModel(
+                    name="Entry",
+                    fields=[("id", models.BigIntegerField(primary_key=True, serialize=False))],
+                    options={
+                        "db_table": "audit_entry",
+                        "managed": False,
+                        "ordering": ["-at", "-id"],
+                        "verbose_name_plural": "entries",
+                    },
+                )
+            ],
+        ),
+        tenant_policy("audit_entry"),
+        definer("audit_append(rows jsonb)", "void", APPEND),
+        definer("audit_partitions(months int)", "void", PARTITIONS, language="plpgsql"),
+        definer("audit_sweep(silence interval)", "bigint", SWEEP, language="plpgsql"),
+        definer("audit_heartbeat(instance uuid, host text, pid int)", "void", HEARTBEAT),
+        migrations.RunSQL("SELECT audit_partitions(3)", migrations.RunSQL.noop),
+    ]
