@@ -1,0 +1,99 @@
+"""Who there is: people, the teams that own an endpoint, what a person is in a team, and what a team calls permissions."""
+
+from typing import Any
+
+from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+SLUG = RegexValidator(r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$", _("Lower-case letters, digits and inner hyphens."))
+# RFC 6749 section 3.3 allows more; colons, dots and hyphens cover the conventions in use and survive every host.
+SCOPE_NAME = RegexValidator(r"^[a-z][a-z0-9_.:-]{0,62}$", _("Like tickets.read: lower-case letters, digits, . _ : -"))
+
+
+class User(AbstractUser):
+    """A person, or the stand-in for a machine. A superuser is platform staff and sees every tenant."""
+
+
+class Role(models.TextChoices):
+    OWNER = "owner", _("Owner: everything, and who else may")
+    ADMIN = "admin", _("Admin: describes tools, connections, scopes and keys")
+    APPROVER = "approver", _("Approver: decides on held calls")
+    AUDITOR = "auditor", _("Auditor: reads the ledger")
+    USER = "user", _("User: calls tools")
+
+
+def every_role() -> list[str]:
+    """The default of `Scope.roles`."""
+    return list(Role.values)
+
+
+class Tenant(models.Model):
+    """A team with its own MCP endpoint, `/t/<slug>/mcp`."""
+
+    slug = models.CharField(max_length=48, unique=True, validators=[SLUG], help_text=_("The part of its URL."))
+    name = models.CharField(max_length=100, help_text=_("Shown to people and hosts."))
+    instructions = models.TextField(
+        blank=True, max_length=4000, help_text=_("Told to the model when a host connects: what the tools are for.")
+    )
+    enabled = models.BooleanField(default=True, help_text=_("A disabled tenant is unknown to everybody at once."))
+    catalog_version = models.BigIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Member(models.Model):
+    """A user in a tenant, with a role."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.USER)
+    active = models.BooleanField(default=True, help_text=_("An inactive member's keys stop working on the next call."))
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["tenant", "user"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "user"], name="one_membership_per_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.role})"
+
+
+class Scope(models.Model):
+    """A permission a tenant defines, such as `tickets.read`. Tools require scopes; keys carry them."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="scopes")
+    name = models.CharField(max_length=63, validators=[SCOPE_NAME])
+    description = models.CharField(max_length=200, help_text=_("What it lets somebody do, for the person who consents."))
+    implies = ArrayField(models.CharField(max_length=63), default=list, blank=True)
+    roles = ArrayField(
+        models.CharField(max_length=16, choices=Role.choices),
+        default=every_role,
+        help_text=_("Which roles may hold it."),
+    )
+
+    class Meta:
+        ordering = ["tenant", "name"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="one_scope_per_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        """An implied scope must exist in the same tenant; a scope cannot imply itself."""
+        known = set(Scope.objects.filter(tenant_id=self.tenant_id).values_list("name", flat=True))
+        errors: dict[str, Any] = {}
+        if missing := sorted(set(self.implies) - known):
+            errors["implies"] = f"Not a scope of this tenant: {', '.join(missing)}."
+        elif self.name in self.implies:
+            errors["implies"] = "A scope cannot imply itself."
+        if errors:
+            raise ValidationError(errors)
