@@ -1,0 +1,171 @@
+"""Running a call: the one business function. Hosts, the admin's “try it”, the command line and tests all enter here."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from audit import entries
+from audit.models import Event, Outcome
+from audit.writer import writer
+from lib.ids import uuid7
+from policy.decide import Refusal, decide, visible
+from policy.take import LimitRule, take
+from tenants.caller import Caller
+from tools import outcome
+from tools.catalog import Catalog, LiveTool
+from tools.errors import ToolError
+from tools.kinds import KINDS
+from tools.values import Call, Origin, Report, Result, Silent
+
+log = logging.getLogger(__name__)
+
+_SILENT = Silent()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """What was asked for, known before it is clear whether it will run."""
+
+    id: uuid.UUID
+    caller: Caller
+    name: str
+    number: int
+    digest: str
+    preview: Any
+    origin: Origin
+
+
+async def run(
+    caller: Caller,
+    name: str,
+    arguments: dict[str, Any],
+    *,
+    catalog: Catalog,
+    origin: Origin,
+    report: Report = _SILENT,
+) -> Result | Refusal:
+    """Use the tool `name` of the caller's tenant: validate, decide, charge, record, run, record.
+
+    Returns the Result (also when the tool failed: `is_error`), or the Refusal when it was decided not to run.
+    Raises LedgerUnavailable when nothing could be recorded and so nothing was run.
+    """
+    tool = catalog.tools.get(name)
+    if tool is None or not visible(caller, tool.subject):
+        asked = _asked(caller, name, arguments, None, origin)
+        return await _refuse(asked, Refusal(reason="unknown_tool", message=f"There is no tool named {name[:128]!r} here."))
+    return await run_tool(caller, tool, arguments, limits=catalog.limits, origin=origin, report=report)
+
+
+async def run_tool(
+    caller: Caller,
+    tool: LiveTool,
+    arguments: dict[str, Any],
+    *,
+    limits: Sequence[LimitRule],
+    origin: Origin,
+    report: Report = _SILENT,
+) -> Result | Refusal:
+    """The same for a tool already in hand, which may be a draft."""
+    asked = _asked(caller, tool.name, arguments, tool, origin)
+    refusal = outcome.check_arguments(tool, arguments) or decide(caller, tool.subject)
+    if refusal is None:
+        refusal = await take(caller, tool.name, limits)
+    if refusal is not None:
+        return await _refuse(asked, refusal)
+    await writer().write(_row(asked, Event.STARTED))
+    call = Call(id=asked.id, caller=caller, tool=tool, arguments=arguments, origin=origin, report=report)
+    return await _run(asked, call)
+
+
+async def _run(asked: _Asked, call: Call) -> Result:
+    """Run and record the end, whatever the end is."""
+    begun = time.perf_counter()
+    try:
+        result = outcome.settle(call.tool, await _attempt(call))
+    except BaseException:
+        # Cancelled, or the process is being stopped: the entry still has to land before this unwinds.
+        with anyio.CancelScope(shield=True):
+            await writer().conclude(_row(asked, Event.FINISHED, outcome=Outcome.CANCELLED, begun=begun))
+        raise
+    ended = outcome.of(result)
+    await writer().conclude(_row(asked, Event.FINISHED, outcome=ended, reason=result.reason, begun=begun, result=result))
+    return result
+
+
+async def _attempt(call: Call) -> Result:
+    """The kind's own work under the tool's deadline; every failure becomes something the model can read."""
+    try:
+        async with asyncio.timeout(call.tool.timeout):
+            return await KINDS[call.tool.kind].run(call)
+    except TimeoutError:
+        return Result.of_error(
+            f"{call.tool.name} did not answer within {call.tool.timeout:g} s and was stopped. "
+            f"It may have taken effect; check before calling again, or ask for less.",
+            "timeout",
+        )
+    except ToolError as problem:
+        return Result.of_error(str(problem), problem.reason)
+    except Exception:
+        log.exception("tool %s failed, call %s", call.tool.name, call.id)
+        return Result.of_error(
+            f"{call.tool.name} failed inside the hub. It is logged as call {call.id}; an admin can look it up.",
+            "internal_error",
+        )
+
+
+async def _refuse(asked: _Asked, refusal: Refusal) -> Refusal:
+    await writer().write(_row(asked, Event.REFUSED, outcome=Outcome.REFUSED, reason=refusal.reason))
+    return refusal
+
+
+def _asked(
+    caller: Caller, name: str, arguments: dict[str, Any], tool: LiveTool | None, origin: Origin
+) -> _Asked:
+    return _Asked(
+        id=uuid7(),
+        caller=caller,
+        name=name[:128],
+        number=tool.number if tool else 0,
+        digest=entries.digest(arguments),
+        preview=entries.preview(arguments, hidden=tool.hidden if tool else frozenset()),
+        origin=origin,
+    )
+
+
+def _row(
+    asked: _Asked,
+    event: Event,
+    *,
+    outcome: Outcome | None = None,
+    reason: str = "",
+    begun: float | None = None,
+    result: Result | None = None,
+) -> dict[str, Any]:
+    """A ledger row. What was asked is kept once, on the first row of the call."""
+    caller, origin = asked.caller, asked.origin
+    row: dict[str, Any] = {
+        "tenant_id": caller.tenant_id,
+        "event": event.value,
+        "call_id": str(asked.id),
+        "instance_id": str(entries.INSTANCE),
+        "actor": caller.username,
+        "credential": caller.credential,
+        "client": (origin.client or caller.client)[:200],
+        "via": origin.via,
+        "tool": asked.name,
+        "version": asked.number,
+        "trace": origin.traceparent,
+    }
+    if event is not Event.FINISHED:
+        row |= {"address": origin.address, "digest": asked.digest, "preview": asked.preview}
+    if outcome is not None:
+        row |= {"outcome": outcome.value, "reason": reason}
+    if begun is not None:
+        row["duration_ms"] = round((time.perf_counter() - begun) * 1000, 3)
+    return row

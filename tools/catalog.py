@@ -1,0 +1,188 @@
+"""The catalog: a tenant's live tools, ready to run, as a frozen snapshot by version."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+from pydantic import BaseModel, ValidationError
+
+from lib import db, seal
+from lib.schema import SchemaError, Validator, compile_schema
+from lib.versioned import Versioned
+from policy.decide import Subject
+from policy.take import LimitRule
+from tools.kinds import KINDS, parse_config
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveConnection:
+    """A Connection with its credentials opened. They stay out of its repr."""
+
+    id: int
+    name: str
+    base_url: str
+    auth: str
+    auth_name: str
+    username: str
+    secret: str = field(repr=False)
+    allow_hosts: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveTool:
+    """A tool ready to run. number: the version, 0 for a draft.
+
+    hidden: arguments that are secret by their schema. mirrored: whether hosts repeat some in HTTP headers.
+    """
+
+    name: str
+    number: int
+    manifest: Mapping[str, Any]
+    manifest_hash: str
+    input: Validator
+    output: Validator | None
+    subject: Subject
+    hidden: frozenset[str]
+    mirrored: bool
+    kind: str
+    config: Any
+    connection: LiveConnection | None
+    timeout: float
+    max_result: int
+    idempotent: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Catalog:
+    """What a tenant offers at one version. renderings: room for what an edge derives from it, dropped with it."""
+
+    tenant_id: int
+    slug: str
+    name: str
+    instructions: str
+    version: int
+    tools: Mapping[str, LiveTool]
+    limits: tuple[LimitRule, ...]
+    renderings: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+def make_live(row: Mapping[str, Any], connection: LiveConnection | None) -> LiveTool:
+    """A LiveTool from a version's (or a draft's) columns; raises SchemaError, ValidationError or KeyError."""
+    config: BaseModel = parse_config(row["kind"], row["config"])
+    if KINDS[row["kind"]].NEEDS_CONNECTION and connection is None:
+        raise SchemaError("this kind needs a connection", "connection")
+    return LiveTool(
+        name=row["name"],
+        number=row["number"],
+        manifest=row["manifest"],
+        manifest_hash=row["manifest_hash"],
+        input=compile_schema(row["input_schema"]),
+        output=compile_schema(row["output_schema"]) if row["output_schema"] is not None else None,
+        subject=Subject(name=row["name"], scopes=frozenset(row["scopes"])),
+        hidden=secret_names(row["input_schema"]),
+        mirrored="x-mcp-header" in str(row["input_schema"]),
+        kind=row["kind"],
+        config=config,
+        connection=connection,
+        timeout=float(row["timeout"]),
+        max_result=row["max_result"],
+        idempotent=row["idempotent"] or row["read_only"],
+    )
+
+
+def secret_names(schema: Any) -> frozenset[str]:
+    """Names of properties that a schema marks as secret: `writeOnly`, or `format: password`, at any depth."""
+    found: set[str] = set()
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict):
+            properties = node.get("properties")
+            if isinstance(properties, dict):
+                found |= {
+                    name
+                    for name, one in properties.items()
+                    if isinstance(one, dict) and (one.get("writeOnly") is True or one.get("format") == "password")
+                }
+            waiting += node.values()
+    return frozenset(found)
+
+
+async def catalog(tenant_id: int, version: int) -> Catalog:
+    """The tenant's catalog, no older than `version`."""
+    return await _catalogs.get(tenant_id, version)
+
+
+async def _load(tenant_id: int) -> tuple[int, Catalog]:
+    async with db.tenant_transaction(tenant_id) as conn:
+        tenant = (await _rows(conn, "SELECT * FROM tenants_tenant WHERE id = %s", tenant_id))[0]
+        connections = {
+            row["id"]: open_connection(row)
+            for row in await _rows(conn, "SELECT * FROM tools_connection WHERE tenant_id = %s", tenant_id)
+        }
+        versions = await _rows(
+            conn,
+            "SELECT v.* FROM tools_tool t JOIN tools_version v ON v.id = t.live_id"
+            " WHERE t.tenant_id = %s AND t.enabled ORDER BY t.name",
+            tenant_id,
+        )
+        limits = await _rows(conn, "SELECT * FROM policy_limit WHERE tenant_id = %s ORDER BY id", tenant_id)
+    return tenant["catalog_version"], Catalog(
+        tenant_id=tenant_id,
+        slug=tenant["slug"],
+        name=tenant["name"],
+        instructions=tenant["instructions"],
+        version=tenant["catalog_version"],
+        tools=_live(versions, connections),
+        limits=tuple(
+            LimitRule(id=row["id"], per=row["per"], tool=row["tool"], calls=row["calls"], seconds=row["seconds"])
+            for row in limits
+        ),
+    )
+
+
+async def _rows(conn: AsyncConnection[Any], query: str, tenant_id: int) -> list[dict[str, Any]]:
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(query, [tenant_id])  # type: ignore[arg-type]
+        return await cursor.fetchall()
+
+
+def _live(versions: list[dict[str, Any]], connections: Mapping[int, LiveConnection]) -> dict[str, LiveTool]:
+    """The tools that can run. One that cannot is left out and logged: it must not take the others with it."""
+    tools: dict[str, LiveTool] = {}
+    for row in versions:
+        try:
+            tools[row["name"]] = make_live(row, connections.get(row["connection_id"]))
+        except (SchemaError, ValidationError, KeyError) as problem:
+            log.error("tool %s of tenant %s cannot be offered: %s", row["name"], row["tenant_id"], problem)  # noqa: TRY400
+    return tools
+
+
+def open_connection(row: Mapping[str, Any]) -> LiveConnection:
+    """A Connection's columns with the secret opened; one that no key opens comes without it and is logged."""
+    secret = ""
+    if row["secret"]:
+        try:
+            secret = seal.unseal(row["secret"])
+        except seal.SealError as problem:
+            log.error("connection %s of tenant %s: %s", row["name"], row["tenant_id"], problem)  # noqa: TRY400
+    return LiveConnection(
+        id=row["id"],
+        name=row["name"],
+        base_url=row["base_url"],
+        auth=row["auth"],
+        auth_name=row["auth_name"],
+        username=row["username"],
+        secret=secret,
+        allow_hosts=frozenset(row["allow_hosts"]),
+    )
+
+
+_catalogs: Versioned[Catalog] = Versioned(_load, most=1000)

@@ -1,0 +1,69 @@
+"""Kind `function`: a Python function that the deployment registered (see tools.functions)."""
+
+import functools
+from typing import Any
+
+import anyio.to_thread
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tools import functions
+from tools.errors import Misconfigured, ToolError
+from tools.values import Call, Result
+
+NEEDS_CONNECTION = False
+
+
+class Config(BaseModel):
+    """Which function."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    function: str = Field(description="The name it is registered under.")
+
+    @field_validator("function")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        known = functions.load()
+        if name not in known:
+            raise ValueError(f"no function is registered as {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
+        return name
+
+
+async def run(call: Call) -> Result:
+    """Call the function with typed arguments; a sync one runs in a thread, told through its Context when to stop."""
+    described = functions.load().get(call.tool.config.function)
+    if described is None:
+        raise Misconfigured(f"The function {call.tool.config.function!r} is gone. Tell an admin of this tenant.")
+    arguments = _arguments(described, call)
+    context = functions.Context(call.report, call.caller)
+    if described.context_parameter:
+        arguments[described.context_parameter] = context
+    try:
+        return _result(described, await _call(described, arguments))
+    finally:
+        context.cancelled = True
+
+
+async def _call(described: functions.Function, arguments: dict[str, Any]) -> Any:
+    if described.is_async:
+        return await described.call(**arguments)
+    # The thread cannot be killed: when the caller is gone it is left behind and reads `ctx.cancelled`.
+    return await anyio.to_thread.run_sync(functools.partial(described.call, **arguments), abandon_on_cancel=True)
+
+
+def _arguments(described: functions.Function, call: Call) -> dict[str, Any]:
+    try:
+        parsed = described.arguments.model_validate(call.arguments)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "arguments"
+        raise ToolError(f"{where}: {first['msg']}. Mend the argument and call again.", reason="invalid_arguments") from None
+    return {name: getattr(parsed, name) for name in type(parsed).model_fields}
+
+
+def _result(described: functions.Function, returned: Any) -> Result:
+    if isinstance(returned, Result):
+        return returned
+    if described.output is None:
+        return Result.of_text("" if returned is None else str(returned))
+    return Result.of_data(described.output.dump_python(returned, mode="json"))

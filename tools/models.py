@@ -1,0 +1,132 @@
+"""Tools as admins describe them: the draft on the Tool, its published Versions, and the Connections they reach through."""
+
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from tenants.models import Tenant, User
+
+# MCP 2026-07-28, server/tools: 1 to 128 of these characters.
+TOOL_NAME = RegexValidator(r"^[A-Za-z0-9_.-]{1,128}$", _("1 to 128 letters, digits, _ . or -"))
+
+
+def empty_input() -> dict[str, Any]:
+    """The schema of a tool that takes nothing."""
+    return {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+class Auth(models.TextChoices):
+    """How a Connection proves itself to its upstream."""
+
+    NONE = "none", _("Nothing")
+    BEARER = "bearer", _("Bearer token")
+    BASIC = "basic", _("User name and password")
+    HEADER = "header", _("A header")
+    QUERY = "query", _("A query parameter")
+
+
+class Connection(models.Model):
+    """Where a tool finds its upstream, and the sealed credentials for it."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="connections")
+    name = models.CharField(max_length=100)
+    base_url = models.URLField(max_length=500, help_text=_("Every request of its tools stays below this URL."))
+    auth = models.CharField(max_length=16, choices=Auth.choices, default=Auth.NONE)
+    auth_name = models.CharField(
+        max_length=100, blank=True, help_text=_("The header's or query parameter's name, such as X-API-Key.")
+    )
+    username = models.CharField(max_length=200, blank=True)
+    secret = models.BinaryField(null=True, blank=True, editable=False)
+    allow_hosts = ArrayField(
+        models.CharField(max_length=255),
+        default=list,
+        blank=True,
+        help_text=_("Private hosts or networks it may reach, such as 10.1.2.3 or tickets.internal. Empty: public only."),
+    )
+
+    unrecorded = ("secret",)
+
+    class Meta:
+        ordering = ["tenant", "name"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="one_connection_per_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Definition(models.Model):
+    """What a draft and a published version have in common."""
+
+    name = models.CharField(max_length=128, validators=[TOOL_NAME], help_text=_("A verb and a noun: search_tickets."))
+    title = models.CharField(max_length=128, blank=True, help_text=_("For people."))
+    description = models.TextField(
+        max_length=8000, help_text=_("For the model: what it does, when to use it, when not, and what it changes.")
+    )
+    input_schema = models.JSONField(default=empty_input, help_text=_("JSON Schema 2020-12 of the arguments."))
+    output_schema = models.JSONField(null=True, blank=True, help_text=_("JSON Schema 2020-12 of the result."))
+    read_only = models.BooleanField(default=False, help_text=_("It changes nothing."))
+    destructive = models.BooleanField(default=True, help_text=_("It may delete or overwrite."))
+    idempotent = models.BooleanField(default=False, help_text=_("Calling it twice does no more than calling it once."))
+    open_world = models.BooleanField(default=True, help_text=_("It reaches beyond the company's own systems."))
+    scopes = ArrayField(models.CharField(max_length=63), default=list, blank=True)
+    tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    icon = models.URLField(max_length=500, blank=True, help_text=_("An https or data URL of a small picture."))
+    timeout = models.PositiveIntegerField(
+        default=20,
+        validators=[MinValueValidator(1), MaxValueValidator(3600)],
+        help_text=_("Seconds. Most hosts give up after 30 to 60."),
+    )
+    max_result = models.PositiveIntegerField(
+        default=65536,
+        validators=[MinValueValidator(256), MaxValueValidator(10_000_000)],
+        help_text=_("Bytes of result a model gets at the most."),
+    )
+    kind = models.CharField(max_length=20, default="http")
+    config = models.JSONField(default=dict, blank=True)
+    connection = models.ForeignKey(
+        Connection, on_delete=models.PROTECT, null=True, blank=True, related_name="+", help_text=_("Its upstream.")
+    )
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Tool(Definition):
+    """A tool of a tenant: its draft, and which published version is live."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="tools")
+    enabled = models.BooleanField(default=True, help_text=_("A disabled tool vanishes at once."))
+    live = models.ForeignKey("Version", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    unrecorded = ("updated_at",)
+
+    class Meta:
+        ordering = ["tenant", "name"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="one_tool_per_name")]
+
+
+class Version(Definition):
+    """A published definition. Never changed: the application role may only add and read."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    tool = models.ForeignKey(Tool, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    manifest = models.JSONField(help_text=_("Exactly what a model reads."))
+    manifest_hash = models.CharField(max_length=64)
+    published_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    published_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["tool", "-number"]
+        constraints = [models.UniqueConstraint(fields=["tool", "number"], name="one_version_per_number")]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.number}"

@@ -1,0 +1,93 @@
+"""Judging what goes into a tool and what comes out: arguments, output schema, size. Pure."""
+
+from typing import Any
+
+import orjson
+
+from audit.models import Outcome
+from lib.schema import Problem
+from policy.decide import Refusal
+from tools.catalog import LiveTool
+from tools.values import ABSENT, Audio, Block, Embedded, Image, ResourceLink, Result, Text
+
+
+def check_arguments(tool: LiveTool, arguments: dict[str, Any]) -> Refusal | None:
+    """A Refusal that lists every problem (path, what was found, what is allowed), or None."""
+    if tool.input.is_valid(arguments):
+        return None
+    problems = tool.input.problems(arguments)
+    return Refusal(
+        reason="invalid_arguments",
+        message=f"{tool.name} was not run: its arguments do not fit.\n{_listed(problems)}\nMend them and call again.",
+    )
+
+
+def settle(tool: LiveTool, result: Result) -> Result:
+    """The result as the model may have it: it keeps the output schema and stays within the bound."""
+    if not result.is_error and tool.output is not None:
+        if result.structured is ABSENT:
+            return _broken(tool, "it gave no structured result")
+        if not tool.output.is_valid(result.structured):
+            return _broken(tool, _listed(tool.output.problems(result.structured, limit=3)))
+    return _bounded(tool, result)
+
+
+def of(result: Result) -> Outcome:
+    """How the ledger names the end of a call that gave this result."""
+    if not result.is_error:
+        return Outcome.OK
+    return Outcome.TIMEOUT if result.reason in {"timeout", "upstream_timeout"} else Outcome.ERROR
+
+
+def _broken(tool: LiveTool, why: str) -> Result:
+    return Result.of_error(
+        f"{tool.name} answered in a shape that breaks its own output schema:\n{why}\n"
+        "Calling again will likely give the same; tell an admin of this tenant.",
+        "invalid_output",
+    )
+
+
+def _listed(problems: list[Problem]) -> str:
+    return "\n".join(f"- {problem.message}" for problem in problems)
+
+
+def _bounded(tool: LiveTool, result: Result) -> Result:
+    size = sum(_size(block) for block in result.content)
+    if size <= tool.max_result:
+        return result
+    notice = (
+        f"[Cut: the result has {size} bytes, and {tool.name} may give {tool.max_result}. "
+        "Ask for less: narrower filters, fewer items, or the next page.]"
+    )
+    # Structured content cannot be cut and stay valid, so where it is promised the whole becomes an error to act on.
+    return Result(
+        content=(*_cut(result.content, tool.max_result), Text(text=notice)),
+        is_error=result.is_error or tool.output is not None,
+        reason=result.reason or "result_too_large",
+    )
+
+
+def _cut(content: tuple[Block, ...], room: int) -> list[Block]:
+    """As many whole blocks as fit, and the beginning of the text that does not."""
+    kept: list[Block] = []
+    for block in content:
+        size = _size(block)
+        if size > room:
+            if isinstance(block, Text) and room > 0:
+                kept.append(Text(text=block.text.encode()[:room].decode(errors="ignore")))
+            break
+        kept.append(block)
+        room -= size
+    return kept
+
+
+def _size(block: Block) -> int:
+    match block:
+        case Text(text=text):
+            return len(text.encode())
+        case Image(data=data) | Audio(data=data):
+            return len(data)
+        case Embedded(text=text, blob=blob):
+            return len((text or "").encode()) + len(blob or "")
+        case ResourceLink():
+            return len(orjson.dumps([block.uri, block.name, block.description]))

@@ -1,0 +1,135 @@
+"""The values a call is made of: Call in, Result out. Frozen, keyword-only, and free of any protocol."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import orjson
+
+from tenants.caller import Caller
+
+if TYPE_CHECKING:
+    from tools.catalog import LiveTool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """data: base64."""
+
+    data: str
+    mime_type: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audio:
+    """data: base64."""
+
+    data: str
+    mime_type: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResourceLink:
+    uri: str
+    name: str
+    description: str | None = None
+    mime_type: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedded:
+    """A resource carried in the result: `text`, or `blob` in base64."""
+
+    uri: str
+    mime_type: str
+    text: str | None = None
+    blob: str | None = None
+
+
+Block = Text | Image | Audio | ResourceLink | Embedded
+
+
+class _Absent:
+    """No structured content, as against a structured `null`."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = _Absent()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What comes back from a tool.
+
+    structured: any JSON value, or ABSENT; repeated as text for hosts that read only text.
+    is_error: the model should read it as a failure. reason: the code the ledger keeps for it.
+    """
+
+    content: tuple[Block, ...] = ()
+    structured: Any = ABSENT
+    is_error: bool = False
+    reason: str = ""
+
+    @classmethod
+    def of_text(cls, text: str) -> "Result":
+        return cls(content=(Text(text=text),))
+
+    @classmethod
+    def of_data(cls, value: Any) -> "Result":
+        """A JSON value, as structured content and as text."""
+        return cls(content=(Text(text=orjson.dumps(value).decode()),), structured=value)
+
+    @classmethod
+    def of_error(cls, message: str, reason: str = "tool_error") -> "Result":
+        return cls(content=(Text(text=message),), is_error=True, reason=reason)
+
+
+class Report(Protocol):
+    """What a running tool may say before it is done."""
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None: ...
+
+    async def log(self, level: str, data: Any) -> None: ...
+
+
+class Silent:
+    """A Report nobody listens to."""
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        return None
+
+    async def log(self, level: str, data: Any) -> None:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Where a call came from: `mcp`, `admin` or `cli`, and what is kept of it for the ledger.
+
+    client: what the host calls itself, untrusted. traceparent, tracestate: W3C trace context, passed on upstream.
+    """
+
+    via: str
+    address: str = ""
+    client: str = ""
+    traceparent: str = ""
+    tracestate: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One use of a tool, after validation: what a kind gets."""
+
+    id: uuid.UUID
+    caller: Caller
+    tool: "LiveTool"
+    arguments: dict[str, Any]
+    origin: Origin
+    report: Report = field(default_factory=Silent)
