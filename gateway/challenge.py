@@ -1,0 +1,44 @@
+"""The challenges of RFC 6750 and RFC 9728: what a client without (enough) authority is told."""
+
+from collections.abc import Iterable
+
+from django.conf import settings
+
+from tools.catalog import Catalog
+
+
+def resource(slug: str) -> str:
+    """The tenant's endpoint as people type it; the audience of its tokens."""
+    return f"{settings.BASE_URL}/t/{slug}/mcp"
+
+
+def metadata_url(slug: str) -> str:
+    """Where the endpoint's resource metadata lies (RFC 9728 section 3.1: the well-known part goes before the path)."""
+    return f"{settings.BASE_URL}/.well-known/oauth-protected-resource/t/{slug}/mcp"
+
+
+def working_scopes(catalog: Catalog) -> frozenset[str]:
+    """Every scope some live tool needs: what a host should ask for at once, as most hosts never ask again."""
+    return frozenset(scope for tool in catalog.tools.values() for scope in tool.subject.scopes)
+
+
+def unauthorized(slug: str, scopes: Iterable[str], *, presented: bool) -> str:
+    """The WWW-Authenticate of a 401; it names an error only when a credential was presented (RFC 6750 section 3.1)."""
+    error = [("error", "invalid_token"), ("error_description", "The credential is not valid here.")] if presented else []
+    return _bearer(slug, scopes, error)
+
+
+def insufficient(slug: str, scopes: Iterable[str]) -> str:
+    """The WWW-Authenticate of a 403: everything held already plus everything this call needs."""
+    return _bearer(
+        slug,
+        scopes,
+        [("error", "insufficient_scope"), ("error_description", "The call needs scopes that were not granted.")],
+    )
+
+
+def _bearer(slug: str, scopes: Iterable[str], error: list[tuple[str, str]]) -> str:
+    parameters = [*error, ("resource_metadata", metadata_url(slug))]
+    if listed := " ".join(sorted(scopes)):
+        parameters.append(("scope", listed))
+    return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters)

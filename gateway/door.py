@@ -1,0 +1,194 @@
+"""The door: HTTP at `/t/<slug>/mcp`. Lets in or turns away, then hands each JSON-RPC message to the SDK.
+
+MCP basic/transports (Streamable HTTP) for every revision from 2025-03-26 to 2026-07-28, without sessions: each request
+carries what it needs, so any worker serves any request.
+"""
+
+import asyncio
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from access.admit import admit
+from gateway import challenge, lists, request, running, server, wire
+from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, UNAVAILABLE, Fault
+from gateway.reply import Headers, Receive, Reply, Send
+from gateway.request import Head
+from gateway.visit import Visit
+from tools.catalog import catalog
+
+log = logging.getLogger(__name__)
+
+_ALLOWED = b"POST, GET, HEAD, OPTIONS"
+
+
+async def door(scope: MutableMapping[str, Any], receive: Receive, send: Send, slug: str) -> None:
+    """Answer one HTTP request at a tenant's endpoint."""
+    head = Head.of(scope)
+    cors: Headers = []
+    try:
+        cors = request.check_peer(head)
+        if head.method == "OPTIONS":
+            await _send(send, 204, b"", [*cors, *_preflight()])
+            return
+        visit = await _enter(head, slug)
+        if head.method != "POST":
+            raise Fault(
+                code=INVALID_REQUEST,
+                message="This endpoint takes POST; it keeps no sessions and offers no stream of its own.",
+                status=405,
+                headers={"Allow": "POST"},
+            )
+        body = await request.read_body(head, receive)
+        await _answer(visit, head, body, receive, send, cors)
+    except Fault as fault:
+        await _send_fault(send, fault, None, cors)
+    except (psycopg.OperationalError, PoolTimeout):
+        log.exception("Postgres cannot be reached")
+        await _send_fault(send, _unavailable(), None, cors)
+    except Exception:
+        log.exception("a request at /t/%s/mcp failed", slug)
+        await _send_fault(send, Fault(code=INTERNAL_ERROR, message="Internal error", status=500), None, cors)
+
+
+async def _enter(head: Head, slug: str) -> Visit:
+    """The Visit of whoever the credential stands for, or the Fault for strangers (404, 401)."""
+    secret = head.secret()
+    found = await admit(slug, secret)
+    if found is None:
+        raise Fault(code=INVALID_REQUEST, message="There is nothing here.", status=404)
+    offered = await catalog(found.tenant_id, found.catalog_version)
+    if found.caller is None:
+        wanted = challenge.working_scopes(offered)
+        raise Fault(
+            code=INVALID_REQUEST,
+            message="The credential is not valid here." if secret else "Send a credential as Authorization: Bearer.",
+            status=401,
+            headers={"WWW-Authenticate": challenge.unauthorized(slug, wanted, presented=secret is not None)},
+        )
+    return Visit(caller=found.caller, catalog=offered, headers=head.headers, address=head.address)
+
+
+async def _answer(visit: Visit, head: Head, body: Any, receive: Receive, send: Send, cors: Headers) -> None:
+    version = request.era_of(head, body)
+    reply = Reply(receive, send, extra=cors, streaming=head.streaming, cancels=version is None)
+    with reply:
+        batch = request.messages(body, version)
+        if batch is not None:
+            answers = await asyncio.gather(*(_in_batch(visit, head, message, reply) for message in batch))
+            wanted = [answer for answer in answers if answer is not None]
+            await _finish(send, reply, b"[" + b",".join(wanted) + b"]" if wanted else None, cors)
+            return
+        try:
+            answer = await _serve(visit, head, body, version, reply)
+        except Fault as fault:
+            await _finish_fault(reply, visit, fault, request.id_of(body))
+            return
+        await _finish(send, reply, answer, cors)
+
+
+async def _in_batch(visit: Visit, head: Head, message: Any, reply: Reply) -> bytes | None:
+    """One message of a 2025-03-26 batch; its fault is its own answer."""
+    try:
+        if isinstance(message, dict) and message.get("method") == "initialize":
+            raise Fault(code=INVALID_REQUEST, message="initialize must not be part of a batch.")
+        return await _serve(visit, head, message, wire.BATCH_VERSION, reply)
+    except Fault as fault:
+        return orjson.dumps(fault.body(request.id_of(message)))
+
+
+async def _serve(visit: Visit, head: Head, message: Any, version: str | None, reply: Reply) -> bytes | None:
+    """The JSON-RPC response to one message, or None when it gets none. version None: 2026-07-28 or unknown."""
+    sort = request.check_message(message)
+    if sort != "request":
+        if version is None:
+            _check_modern_notification(sort, head)
+        elif sort == "notification":
+            running.cancel(visit.caller, message)
+        return None
+    era = wire.Era(version=version) if version is not None else _modern_era(visit, head, message)
+    identity = server.identity(visit.catalog)
+    if message["method"] == "tools/list" and not (message.get("params") or {}).get("cursor"):
+        return _response(message["id"], lists.rendered(visit, era.version, identity))
+    with running.entered(visit.caller, message, reply.scope, cancellable=not era.modern):
+        result = await wire.serve(
+            server.server(), era, message, visit=visit, identity=identity, notify=reply.notify
+        )
+    return _response(message["id"], orjson.dumps(result))
+
+
+def _modern_era(visit: Visit, head: Head, message: dict[str, Any]) -> wire.Era:
+    wire.check_duplicates(head.lines)
+    era = wire.classify(message, head.headers)
+    params = message["params"]
+    if message["method"] == "tools/call" and isinstance(params.get("name"), str):
+        tool = visit.catalog.tools.get(params["name"])
+        arguments = params.get("arguments") or {}
+        if tool is not None and tool.mirrored and isinstance(arguments, dict):
+            wire.check_parameter_headers(tool.manifest["inputSchema"], arguments, head.headers)
+    return era
+
+
+def _check_modern_notification(sort: str, head: Head) -> None:
+    if sort == "response":
+        raise Fault(code=INVALID_REQUEST, message="Clients send requests and notifications, not responses.")
+    wire.check_version(head.headers.get(wire.VERSION_HEADER, ""))
+
+
+def _response(request_id: Any, result: bytes) -> bytes:
+    return b'{"jsonrpc":"2.0","id":' + orjson.dumps(request_id) + b',"result":' + result + b"}"
+
+
+async def _finish(send: Send, reply: Reply, answer: bytes | None, cors: Headers) -> None:
+    """Notifications and responses are accepted with 202 and no body."""
+    if answer is None:
+        await _send(send, 202, b"", cors)
+    else:
+        await reply.finish(answer)
+
+
+async def _finish_fault(reply: Reply, visit: Visit, fault: Fault, request_id: Any) -> None:
+    headers = dict(fault.headers)
+    if fault.status == 403 and fault.scopes:
+        scopes = visit.caller.scopes | fault.scopes
+        headers["WWW-Authenticate"] = challenge.insufficient(visit.caller.tenant_slug, scopes)
+    await reply.finish(orjson.dumps(fault.body(request_id)), fault.status, _encoded(headers))
+
+
+async def _send_fault(send: Send, fault: Fault, request_id: Any, cors: Headers) -> None:
+    body = orjson.dumps(fault.body(request_id))
+    await _send(send, fault.status, body, [*cors, (b"content-type", b"application/json"), *_encoded(fault.headers)])
+
+
+async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    sized = [*headers, (b"content-length", b"%d" % len(body))] if status != 204 else headers
+    await send({"type": "http.response.start", "status": status, "headers": sized})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _encoded(headers: dict[str, str]) -> Headers:
+    return [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+
+
+def _unavailable() -> Fault:
+    return Fault(
+        code=UNAVAILABLE,
+        message="The hub cannot reach its database; nothing was run. Try again in a few seconds.",
+        status=503,
+        headers={"Retry-After": "5"},
+    )
+
+
+def _preflight() -> Headers:
+    return [
+        (b"access-control-allow-methods", _ALLOWED),
+        (b"access-control-allow-headers", b"Authorization, Content-Type, Accept, X-API-Key, Mcp-Protocol-Version, "
+         b"Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID, Traceparent, Tracestate"),
+        (b"access-control-max-age", b"600"),
+    ]
+
+

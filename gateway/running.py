@@ -1,0 +1,50 @@
+"""The requests of older revisions that are under way here, so that `notifications/cancelled` can find them.
+
+2026-07-28 cancels by closing the connection. Before it, a second POST names the request; without a session the pair of
+credential and request id has to do, so a cancellation that could mean two requests is ignored, as the specification
+allows (basic/utilities/cancellation).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+
+from tenants.caller import Caller
+
+Key = tuple[int, str, str]
+
+_scopes: defaultdict[Key, list[anyio.CancelScope]] = defaultdict(list)
+
+
+@contextmanager
+def entered(
+    caller: Caller, message: dict[str, Any], scope: anyio.CancelScope, *, cancellable: bool
+) -> Iterator[None]:
+    """Make the request findable while it runs."""
+    if not cancellable or message["method"] != "tools/call":
+        yield
+        return
+    key = _key(caller, message["id"])
+    _scopes[key].append(scope)
+    try:
+        yield
+    finally:
+        _scopes[key].remove(scope)
+        if not _scopes[key]:
+            del _scopes[key]
+
+
+def cancel(caller: Caller, notification: dict[str, Any]) -> None:
+    """Stop the request that a `notifications/cancelled` names, if it is the caller's own and runs here."""
+    if notification["method"] != "notifications/cancelled":
+        return
+    scopes = _scopes.get(_key(caller, (notification.get("params") or {}).get("requestId")), [])
+    if len(scopes) == 1:
+        scopes[0].cancel()
+
+
+def _key(caller: Caller, request_id: Any) -> Key:
+    return caller.tenant_id, caller.credential, f"{type(request_id).__name__}:{request_id}"
