@@ -1,0 +1,45 @@
+"""After every `migrate`, the application role gets exactly what it needs (see lib.rls)."""
+
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.db import connections
+from django.db.models.signals import post_migrate
+
+from lib import rls
+
+EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
+NARROWER = {"audit_entry": "SELECT", "tools_version": "SELECT, INSERT"}
+FUNCTIONS = (
+    "audit_append(jsonb)",
+    "audit_partitions(int)",
+    "audit_sweep(interval)",
+    "audit_heartbeat(uuid, text, int)",
+    "tenants_reached_by(bigint)",
+    "tenants_public(text)",
+    "access_admit(text[], text[])",
+    "access_touch(bigint[])",
+    "policy_take(int[], text[], float8[], float8[])",
+    "policy_forget()",
+)
+
+
+class HubConfig(AppConfig):
+    name = "mcphub"
+
+    def ready(self) -> None:
+        # Django sends this once per app that has models, after all of them are migrated; one of them is enough.
+        post_migrate.connect(grant_application_role, sender=apps.get_app_config("tenants"))
+
+
+def grant_application_role(using: str, **_: Any) -> None:
+    """Grant on the database that was migrated, to the role the hub runs as."""
+    role = settings.DATABASES["default"]["USER"]
+    owner = connections[using]
+    if not role or role == owner.settings_dict["USER"]:
+        return
+    tables = {model._meta.db_table: EVERYTHING for model in apps.get_models(include_auto_created=True)}
+    existing = set(owner.introspection.table_names())
+    privileges = {table: NARROWER.get(table, grants) for table, grants in tables.items() if table in existing}
+    rls.grant(owner, role, {**privileges, "django_migrations": "SELECT"}, FUNCTIONS)

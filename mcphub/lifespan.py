@@ -1,0 +1,63 @@
+"""What a process holds open while it serves calls: the database pool, the ledger writer, outbound HTTP, small chores."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+from django.conf import settings
+from psycopg_pool import PoolTimeout
+
+from access.admit import record_use
+from audit.writer import open_writer
+from lib import db, fetch, rls
+from policy.take import forget
+
+log = logging.getLogger(__name__)
+
+CHORES = 10.0
+"""Seconds between rounds of bookkeeping that no call waits for."""
+
+
+class Unsafe(Exception):
+    """The hub refuses to start, because a promise could not be kept."""
+
+
+@asynccontextmanager
+async def lifespan() -> AsyncIterator[None]:
+    """Everything `tools.calls.run` needs, on the running event loop; used by the web server and by commands."""
+    async with db.open_pool(size=settings.DATABASE_POOL):
+        await _check_role()
+        async with open_writer():
+            chores = asyncio.create_task(_chores())
+            try:
+                yield
+            finally:
+                chores.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await chores
+                with contextlib.suppress(psycopg.Error, PoolTimeout):
+                    await record_use()
+                await fetch.close()
+
+
+async def _check_role() -> None:
+    async with db.pool().connection() as conn:
+        why = await rls.why_not_bound(conn)
+    if why:
+        raise Unsafe(
+            f"{why} Give DATABASE_URL a role without these rights and put the owner in DATABASE_OWNER_URL; "
+            "see docs/how-to/production.md."
+        )
+
+
+async def _chores() -> None:
+    while True:
+        await asyncio.sleep(CHORES)
+        try:
+            await record_use()
+            await forget()
+        except (psycopg.OperationalError, PoolTimeout):
+            log.warning("bookkeeping waits: Postgres cannot be reached")

@@ -1,0 +1,133 @@
+"""The hub's settings, read from the environment. Every one has its heading in docs/reference/settings.md."""
+
+import hashlib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from mcphub import env
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA_DIR = env.folder("DATA_DIR", str(ROOT / ".data"))
+DEBUG = env.flag("DEBUG", default=False)
+PORT = env.number("PORT", 8000, low=1, high=65535)
+
+# Where people and hosts reach the hub, without a trailing slash: the origin of every URL it prints.
+BASE_URL = env.text("BASE_URL", f"http://localhost:{PORT}").rstrip("/")
+_base = urlsplit(BASE_URL)
+if _base.scheme not in {"http", "https"} or not _base.hostname or _base.path:
+    raise ImproperlyConfigured(f"BASE_URL is {BASE_URL!r}; it takes an origin like https://mcp.example.com")
+_local = ["localhost", "127.0.0.1", "[::1]"] if _base.hostname in {"localhost", "127.0.0.1", "::1"} else []
+ALLOWED_HOSTS = [_base.hostname, *_local, *env.words("ALLOWED_HOSTS")]
+ALLOWED_ORIGINS = env.words("ALLOWED_ORIGINS")
+
+SECRET_KEY = env.secret("SECRET_KEY", DATA_DIR)
+SEAL_KEYS = env.secret("SEAL_KEYS", DATA_DIR).split(",")
+DIGEST_KEY = hashlib.sha256(b"digest" + SECRET_KEY.encode()).digest()
+
+DATABASE_URL = env.text("DATABASE_URL", "postgresql:///mcphub")
+DATABASE_OWNER_URL = env.text("DATABASE_OWNER_URL", "") or DATABASE_URL
+_database_pool = env.number("DATABASE_POOL", 8, low=2, high=200)
+DATABASES = {
+    "default": env.database("DATABASE_URL", DATABASE_URL),
+    # Only migrations and grants use this one: the owner of the tables.
+    "owner": env.database("DATABASE_OWNER_URL", DATABASE_OWNER_URL),
+}
+DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 0, "max_size": _database_pool, "timeout": 10}
+DATABASE_POOL = _database_pool
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "mcphub",
+    "gateway",
+    "tools",
+    "access",
+    "policy",
+    "tenants",
+    "audit",
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "tenants.middleware.TenantScopeMiddleware",
+]
+ROOT_URLCONF = "mcphub.urls"
+ASGI_APPLICATION = "mcphub.asgi.app"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+AUTH_USER_MODEL = "tenants.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+
+_https = _base.scheme == "https"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY", default=False) else None
+SECURE_HSTS_SECONDS = 31536000 if _https else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = env.folder("STATIC_ROOT", str(DATA_DIR / "static"))
+STATICFILES_DIRS = [ROOT / "static"]
+WHITENOISE_USE_FINDERS = env.flag("STATIC_FROM_SOURCE", default=True)
+
+# Python modules whose `@function`s the tools of kind `function` may use.
+TOOL_FUNCTIONS = env.words("TOOL_FUNCTIONS", "examples.helpdesk.functions")
+# The largest request body the MCP endpoint reads, in bytes.
+MAX_BODY_BYTES = env.number("MAX_BODY_BYTES", 4 * 1024 * 1024, low=1024, high=64 * 1024 * 1024)
+# How many ledger rows may wait for their commit in one process before callers are slowed.
+LEDGER_QUEUE = env.number("LEDGER_QUEUE", 2000, low=1, high=100000)
+
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {"mcp": {"level": "WARNING"}, "psycopg.pool": {"level": "WARNING"}},
+}
+
+UNFOLD = {
+    "SITE_TITLE": "mcphub",
+    "SITE_HEADER": "mcphub",
+    "SITE_SUBHEADER": "MCP hub",
+    "SHOW_VIEW_ON_SITE": False,
+}

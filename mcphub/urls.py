@@ -1,0 +1,18 @@
+"""Every page of the hub. The MCP endpoints themselves are answered in mcphub.asgi."""
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+from gateway import views as gateway_views
+from mcphub import health
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+    path("livez", health.livez, name="livez"),
+    path("readyz", health.readyz, name="readyz"),
+    path("admin/", admin.site.urls),
+    path("t/<slug:slug>/", gateway_views.connect, name="connect"),
+    path("t/<slug:slug>/mcp", gateway_views.connect, name="endpoint"),
+    path(".well-known/oauth-protected-resource/t/<slug:slug>/mcp", gateway_views.resource_metadata, name="resource-metadata"),
+]
