@@ -1,0 +1,508 @@
+"""Compiling schemas, the fast check, and the sentences a model mends its arguments with."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from lib.schema import Problem, SchemaError, Validator, compile_schema
+
+TICKETS: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {
+        "query": {"type": "string", "minLength": 1, "maxLength": 20},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 50},
+        "status": {"enum": ["open", "closed", "pending"]},
+        "tags": {"type": "array", "items": {"type": "string"}, "maxItems": 3, "uniqueItems": True},
+        "since": {"type": "string", "format": "date-time"},
+        "code": {"type": "string", "pattern": "^[A-Z]{3}-[0-9]+$"},
+    },
+    "required": ["query"],
+    "additionalProperties": False,
+}
+
+
+def only(schema: dict[str, Any], instance: Any) -> Problem:
+    problems = compile_schema(schema).problems(instance)
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+# --- what a model reads -----------------------------------------------------------------------------------------------
+
+
+def test_a_valid_instance_has_no_problems() -> None:
+    validator = compile_schema(TICKETS)
+    instance = {"query": "printer", "limit": 10, "status": "open", "tags": ["a"], "since": "2026-01-31T09:30:00Z"}
+    assert validator.is_valid(instance)
+    assert validator.problems(instance) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "found", "allowed"),
+    [
+        ({"limit": "ten"}, "limit", '"ten"', "an integer"),
+        ({"limit": 0}, "limit", "0", "at least 1"),
+        ({"limit": 51}, "limit", "51", "at most 50"),
+        ({"query": ""}, "query", '"" (0 characters)', "at least 1 character long"),
+        ({"query": "x" * 21}, "query", f'"{"x" * 21}" (21 characters)', "at most 20 characters long"),
+        ({"tags": ["a", 1]}, "tags[1]", "1", "a string"),
+        ({"tags": ["a", "a"]}, "tags", "an array of 2 items", "an array in which no item is repeated"),
+        ({"tags": list("abcd")}, "tags", "an array of 4 items", "an array of at most 3 items"),
+        ({"code": "abc"}, "code", '"abc"', 'a string that matches the pattern "^[A-Z]{3}-[0-9]+$"'),
+        ({"since": "now"}, "since", '"now"', "an RFC 3339 date and time with its offset, such as 2026-01-31T09:30:00Z"),
+        ({"status": 3}, "status", "3", 'one of "open", "closed", "pending"'),
+    ],
+)
+def test_a_problem_says_where_what_was_found_and_what_is_allowed(
+    change: dict[str, Any], path: str, found: str, allowed: str
+) -> None:
+    problem = only(TICKETS, {"query": "q", **change})
+    assert (problem.path, problem.found, problem.allowed) == (path, found, allowed)
+    assert problem.message == f"{path} is {found}, but must be {allowed}."
+
+
+def test_a_missing_property_is_named_with_what_it_has_to_be() -> None:
+    assert only(TICKETS, {}).message == "query is missing, but must be a string."
+
+
+def test_an_unexpected_property_is_named_with_the_allowed_ones_and_the_likely_one() -> None:
+    problem = only(TICKETS, {"query": "q", "limits": "hunter2"})
+    assert problem.path == "limits"
+    assert '"limit", "query"' in problem.allowed
+    assert problem.message.endswith('Did you mean "limit"?')
+    assert "hunter2" not in problem.message
+
+
+def test_a_nearly_right_choice_is_suggested() -> None:
+    assert only(TICKETS, {"query": "q", "status": "opne"}).message.endswith('Did you mean "open"?')
+
+
+def test_a_long_list_of_choices_is_cut() -> None:
+    problem = only({"enum": [f"choice-{n}" for n in range(500)]}, "none")
+    assert problem.allowed.endswith("and 480 more")
+    assert len(problem.message) < 600
+
+
+def test_a_nullable_value_of_the_wrong_type_is_told_all_types() -> None:
+    nullable = {"anyOf": [{"type": "integer", "maximum": 5}, {"type": "null"}]}
+    assert only(nullable, "x").allowed == "an integer or null"
+    assert only(nullable, 9).allowed == "at most 5"
+
+
+SHAPES = {
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": {"kind": {"const": "circle"}, "radius": {"type": "number"}},
+            "required": ["radius"],
+        },
+        {
+            "type": "object",
+            "properties": {"kind": {"const": "square"}, "side": {"type": "number"}},
+            "required": ["side"],
+        },
+    ]
+}
+
+
+def test_of_alternatives_the_one_that_was_meant_is_explained() -> None:
+    assert only(SHAPES, {"kind": "square"}).message == "side is missing, but must be a number."
+
+
+def test_a_discriminator_that_fits_no_alternative_is_told_its_values() -> None:
+    assert only(SHAPES, {"kind": "cube"}).message == 'kind is "cube", but must be one of "circle", "square".'
+
+
+def test_alternatives_that_cannot_be_told_apart_are_listed() -> None:
+    schema = {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
+    assert only(schema, {}).allowed == "one of 2 alternatives, which want: (1) a: given; (2) b: given"
+
+
+@pytest.mark.parametrize(
+    ("schema", "instance", "path", "allowed"),
+    [
+        ({"const": 1}, 2, "", "exactly 1"),
+        ({"multipleOf": 5}, 7, "", "a multiple of 5"),
+        ({"exclusiveMinimum": 5}, 5, "", "greater than 5"),
+        ({"exclusiveMaximum": 5}, 5, "", "less than 5"),
+        ({"minItems": 2}, [1], "", "an array of at least 2 items"),
+        ({"minProperties": 2}, {}, "", "an object with at least 2 properties"),
+        ({"maxProperties": 0}, {"a": 1}, "", "an object with at most 0 properties"),
+        ({"not": {"type": "string"}}, "x", "", "anything but a string"),
+        ({"properties": {"a": False}}, {"a": 1}, "a", "left out: no value is allowed here"),
+        ({"propertyNames": {"maxLength": 2}}, {"abc": 1}, "abc", "a property whose name is at most 2 characters long"),
+        (
+            {"contains": {"type": "string"}, "minContains": 2},
+            [1],
+            "",
+            "an array in which at least 2 of the items match: a string",
+        ),
+        ({"dependentRequired": {"a": ["b"]}}, {"a": 1}, "b", "given"),
+        ({"unevaluatedProperties": False}, {"a": 1}, "a", "left out: no property is allowed here"),
+        (
+            {"prefixItems": [True], "unevaluatedItems": False},
+            [1, 2],
+            "",
+            "an array without the items beyond those described",
+        ),
+        ({"prefixItems": [True], "items": False}, [1, 2], "[1]", "left out: no value is allowed here"),
+        (
+            {"oneOf": [{"type": "integer"}, {"minimum": 1}]},
+            3,
+            "",
+            "valid for exactly one of the alternatives, and is valid for several",
+        ),
+        ({"items": {"items": {"type": "null"}}}, [[], [None, 1]], "[1][1]", "null"),
+        (
+            {"properties": {"a b": {"properties": {"c.d": {"type": "null"}}}}},
+            {"a b": {"c.d": 1}},
+            '["a b"]["c.d"]',
+            "null",
+        ),
+        (False, 1, "", "left out: no value is allowed here"),
+        ({"properties": {"0": {"properties": {"007": {"type": "null"}}}}}, {"0": {"007": 1}}, '["0"]["007"]', "null"),
+        ({"properties": {"": {"properties": {"a": {"type": "null"}}}}}, {"": {"a": 1}}, '[""].a', "null"),
+    ],
+)
+def test_every_keyword_has_its_words(schema: Any, instance: Any, path: str, allowed: str) -> None:
+    problem = only(schema, instance)
+    assert (problem.path, problem.allowed) == (path, allowed)
+
+
+def test_the_number_of_problems_is_bounded() -> None:
+    validator = compile_schema({"items": {"type": "string"}})
+    assert len(validator.problems(list(range(50)))) == 10
+    assert len(validator.problems(list(range(50)), limit=3)) == 3
+
+
+def test_a_huge_wrong_instance_is_answered_quickly() -> None:
+    validator = compile_schema({"items": {"type": "string"}})
+    began = time.perf_counter()
+    assert validator.problems(list(range(200_000)))
+    assert time.perf_counter() - began < 0.5
+
+
+# --- what is not shown ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "instance",
+    ["x" * 100_000, "\x00" * 1000, "\u202e" * 1000, "é" * 79, pytest.param(10**5000, id="huge"), {"a" * 9999: 1}],
+)
+def test_long_values_are_cut_and_unprintable_ones_escaped(instance: Any) -> None:
+    problem = only({"type": "null"}, instance)
+    assert len(problem.found) <= 80
+    assert len(problem.message) < 200
+    assert problem.message.isprintable()
+
+
+def test_a_huge_integer_is_told_by_its_size() -> None:
+    assert only({"type": "null"}, 10**5000).found == "an integer of 16610 bits"
+
+
+def test_a_long_property_name_is_cut() -> None:
+    problem = only({"additionalProperties": {"type": "null"}}, {"a" * 10_000: 1})
+    assert len(problem.path) < 100
+
+
+SECRETS = [
+    {"properties": {"pw": {"writeOnly": True, "type": "string", "minLength": 50}}},
+    {"properties": {"pw": {"format": "password", "enum": ["a", "b"]}}},
+    {"properties": {"pw": {"$ref": "#/$defs/secret"}}, "$defs": {"secret": {"writeOnly": True, "const": "x"}}},
+    {"properties": {"pw": {"allOf": [{"format": "password"}], "pattern": "^x$"}}},
+    {"properties": {"pw": {"anyOf": [{"writeOnly": True, "type": "null"}, {"type": "integer"}]}}},
+    {"properties": {"pw": {"oneOf": [{"writeOnly": True, "maxLength": 1}, {"minLength": 99}]}}},
+    {"additionalProperties": {"writeOnly": True, "type": "integer"}},
+    {"patternProperties": {"^p": {"writeOnly": True, "type": "integer"}}},
+    {"writeOnly": True, "properties": {"pw": {"type": "integer"}}},
+    {"properties": {"pw": {"$ref": "#s"}}, "$defs": {"s": {"$anchor": "s", "writeOnly": True, "type": "null"}}},
+    {"if": {"required": ["pw"]}, "then": {"properties": {"pw": {"writeOnly": True, "type": "null"}}}},
+    {"properties": {"pw": {"not": {"type": "string"}, "writeOnly": True}}},
+    {"properties": {"pw": {"type": "null"}}, "dependentSchemas": {"pw": {"properties": {"pw": {"writeOnly": True}}}}},
+]
+
+
+@pytest.mark.parametrize("schema", SECRETS)
+def test_a_secret_is_not_shown(schema: dict[str, Any]) -> None:
+    problems = compile_schema(schema).problems({"pw": "hunter2"})
+    assert problems
+    assert "hunter2" not in repr(problems)
+
+
+def test_what_an_object_or_array_holds_is_not_shown() -> None:
+    assert "hunter2" not in repr(compile_schema({"type": "string"}).problems({"pw": "hunter2"}))
+    assert "hunter2" not in repr(compile_schema({"maxItems": 0}).problems(["hunter2"]))
+
+
+# --- schemas that are not used ----------------------------------------------------------------------------------------
+
+DOUBLING: dict[str, Any] = {"$ref": "#/$defs/d30", "$defs": {"d0": {"type": "string"}}}
+for _n in range(1, 31):
+    DOUBLING["$defs"][f"d{_n}"] = {"anyOf": [{"$ref": f"#/$defs/d{_n - 1}"}, {"$ref": f"#/$defs/d{_n - 1}"}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "path", "words"),
+    [
+        (3, "", "object, true or false, not 3"),
+        ([], "", "not an array of 0 items"),
+        ({"$schema": "http://json-schema.org/draft-07/schema#"}, "/$schema", "only JSON Schema 2020-12"),
+        ({"$defs": {"a": {"$schema": "https://x.test/own"}}}, "/$defs/a/$schema", "only JSON Schema 2020-12"),
+        ({"type": "strng"}, "/type", '"strng"'),
+        ({"properties": {"a/b": {"minimum": "x"}}}, "/properties/a~1b/minimum", "must be a number"),
+        ({"required": "a"}, "/required", "an array"),
+        ({"minLength": -1}, "/minLength", "at least 0"),
+        ({"$ref": "https://evil.test/a.json"}, "/$ref", "Nothing is fetched"),
+        ({"$ref": "file:///etc/passwd"}, "/$ref", "Nothing is fetched"),
+        ({"$ref": "other.json"}, "/$ref", "outside this schema"),
+        ({"items": {"$dynamicRef": "https://evil.test/a#x"}}, "/items/$dynamicRef", "Nothing is fetched"),
+        ({"$ref": "#/odd", "odd": {"$ref": "https://evil.test/"}}, "", "cannot be resolved"),
+        ({"$ref": "#/$defs/none"}, "", "does not exist"),
+        ({"$defs": {"a": {"$id": "https://x.test/a"}}}, "/$defs/a/$id", "use $defs"),
+        ({"pattern": "("}, "/pattern", "regular expression"),
+        ({"pattern": r"(a)\1"}, "/pattern", "look-around or back references"),
+        ({"patternProperties": {"^(?!x)": True}}, "/patternProperties/^(?!x)", "look-around"),
+        ({"pattern": "(?:a{1000}){1000}"}, "/pattern", "not too large"),
+        ({"const": float("nan")}, "", "not JSON"),
+        ({"const": object()}, "", "not JSON"),
+        ({"const": "\ud800"}, "", "not JSON"),
+        ({"description": "x" * 300_000}, "", "bytes"),
+        ({"const": nested(70)}, "", "64 levels"),
+        ({"const": nested(100_000)}, "", "64 levels"),
+        (DOUBLING, "", "multiply"),
+        (
+            {"$ref": "#/$defs/0", "$defs": {str(n): {"$ref": f"#/$defs/{n + 1}"} for n in range(5000)} | {"5000": {}}},
+            "",
+            "long a chain",
+        ),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused_with_a_reason_and_a_place(schema: Any, path: str, words: str) -> None:
+    with pytest.raises(SchemaError) as refused:
+        compile_schema(schema)
+    assert words in refused.value.message
+    assert refused.value.path == path
+    assert len(str(refused.value)) < 400
+
+
+def test_a_file_is_not_read_through_a_reference_in_a_place_only_the_engine_looks_at(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.json"
+    outside.write_text('{"type": "string"}')
+    with pytest.raises(SchemaError, match="cannot be resolved"):
+        compile_schema({"$ref": "#/odd", "odd": {"$ref": outside.as_uri()}})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"const": {"$ref": "https://data.test/", "$id": "data"}},
+        {"properties": {"$ref": {"type": "string"}, "$id": {"type": "string"}}},
+        {"examples": [{"$schema": "anything"}], "default": {"$ref": "x"}},
+        {"$schema": "https://json-schema.org/draft/2020-12/schema#"},
+        {"$id": "https://own.test/tickets", "$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}},
+        {"x-vendor": {"anything": 1}, "unknownKeyword": True},
+        True,
+    ],
+)
+def test_data_that_looks_like_a_keyword_and_unknown_keywords_are_fine(schema: Any) -> None:
+    compile_schema(schema)
+
+
+def test_changing_the_schema_afterwards_changes_nothing() -> None:
+    schema: dict[str, Any] = {"properties": {"a": {"type": "string"}}, "required": ["a"]}
+    validator = compile_schema(schema)
+    schema["properties"]["a"]["type"] = "integer"
+    assert validator.problems({})[0].allowed == "a string"
+    assert validator.is_valid({"a": "text"})
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"$ref": "#"}, {"allOf": [{"$ref": "#"}]}, {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#"}]}}}],
+)
+def test_a_schema_that_refers_to_itself_in_place_ends(schema: dict[str, Any]) -> None:
+    assert compile_schema(schema).is_valid({"a": [1]})
+
+
+def test_a_pattern_made_for_backtracking_is_matched_in_linear_time() -> None:
+    validator = compile_schema({"pattern": "^(a+)+$"})
+    began = time.perf_counter()
+    assert not validator.is_valid("a" * 100_000 + "b")
+    assert time.perf_counter() - began < 1
+
+
+DEEP = """
+import sys
+from lib.schema import compile_schema
+value = {} if sys.argv[1] == "object" else []
+for _ in range(10_000):
+    value = {"a": value} if sys.argv[1] == "object" else [value]
+for schema in (
+    True,
+    {"type": "string"},
+    {"items": {"$ref": "#"}},
+    {"properties": {"a": {"$ref": "#"}}, "additionalProperties": False},
+    {"anyOf": [{"type": "null"}, {"additionalProperties": {"$ref": "#"}}]},
+    {"uniqueItems": True},
+    {"const": [1]},
+):
+    validator = compile_schema(schema)
+    assert not validator.is_valid(value)
+    (problem,) = validator.problems(value)
+    assert problem.allowed.startswith("nested at most"), problem
+"""
+
+
+@pytest.mark.parametrize("container", ["array", "object"])
+def test_an_instance_nested_ten_thousand_deep_is_a_problem_and_not_a_crash(container: str) -> None:
+    # In its own process, because the failure this guards against is a stack overflow of the engine.
+    done = subprocess.run([sys.executable, "-c", DEEP, container], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_instance_as_deep_as_allowed_is_checked_to_the_bottom() -> None:
+    validator = compile_schema({"items": {"$ref": "#"}, "type": "array"})
+    assert validator.is_valid(nested(64))
+    assert not validator.is_valid(nested(65))
+    value = nested(63)
+    bottom = value
+    while bottom:
+        bottom = bottom[0]
+    bottom.append("wrong")
+    assert validator.problems(value)[0].path == "[0]" * 63
+
+
+BRANCHING = [
+    {"oneOf": [{"type": "null"}, *[{"type": "array", "items": {"$ref": "#"}}] * 2]},
+    {"anyOf": [{"properties": {"op": {"const": op}, "args": {"items": {"$ref": "#"}}}} for op in ("and", "or")]},
+    {"anyOf": [{"properties": {"a": {"$ref": "#"}}, "required": ["x"]}, {"additionalProperties": {"$ref": "#"}}]},
+    {"allOf": [{"patternProperties": {"^a": {"$ref": "#"}}}], "properties": {"a": {"$ref": "#"}}},
+]
+
+
+@pytest.mark.parametrize("schema", BRANCHING)
+def test_a_recursion_that_multiplies_is_bounded_in_depth(schema: dict[str, Any]) -> None:
+    validator = compile_schema(schema)
+    assert 6 <= validator.max_depth < 64
+    value: Any = "leaf"
+    for _ in range(validator.max_depth):
+        value = {"a": value, "args": [], "op": "xor"}
+    began = time.perf_counter()
+    validator.problems(value)
+    validator.problems(nested(validator.max_depth))
+    assert time.perf_counter() - began < 2
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"anyOf": [{"type": "string"}, {"items": {"$ref": "#"}}, {"additionalProperties": {"$ref": "#"}}]},
+        {"properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}}, "additionalProperties": {"$ref": "#"}},
+        {
+            "anyOf": [
+                {"properties": {"and": {"items": {"$ref": "#"}}}},
+                {"properties": {"or": {"items": {"$ref": "#"}}}},
+            ]
+        },
+        TICKETS,
+    ],
+)
+def test_usual_recursive_schemas_keep_the_full_depth(schema: dict[str, Any]) -> None:
+    assert compile_schema(schema).max_depth == 64
+
+
+def test_the_fast_path_takes_microseconds() -> None:
+    validator = compile_schema(TICKETS)
+    instance = {"query": "printer", "limit": 10, "status": "open", "tags": ["a", "b"]}
+    began = time.perf_counter()
+    for _ in range(10_000):
+        validator.is_valid(instance)
+    assert (time.perf_counter() - began) / 10_000 < 50e-6  # a few on a quiet machine; the bound allows for a busy one
+
+
+# --- any JSON at all --------------------------------------------------------------------------------------------------
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=30)
+)
+NAMES = st.one_of(
+    st.sampled_from(["", "0", "a", "query", "limit", "kind", "radius", "tags", "status"]), st.text(max_size=8)
+)
+JSON = st.recursive(
+    SCALARS | st.sampled_from(["open", "circle", "2026-01-31T09:30:00Z", 1, 2]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+FAMILY: list[Any] = [
+    {key: value for key, value in TICKETS.items() if key != "$schema"} | {"format": "unasserted"},
+    SHAPES,
+    *BRANCHING,
+    {"type": ["integer", "null"], "multipleOf": 2},
+    {"type": "array", "contains": {"type": "integer"}, "maxContains": 2, "uniqueItems": True},
+    {"prefixItems": [{"type": "integer"}, {"type": "string"}], "items": {"type": "boolean"}},
+    {"if": {"required": ["a"]}, "then": {"required": ["limit"]}, "else": {"maxProperties": 1}},
+    {"allOf": [{"properties": {"a": True}}], "unevaluatedProperties": {"type": "integer"}},
+    {"propertyNames": {"maxLength": 5}, "dependentRequired": {"a": ["limit"]}, "minProperties": 1},
+    {"not": {"anyOf": [{"type": "string"}, {"const": {"a": 1}}]}},
+    {
+        "$ref": "#/$defs/tree",
+        "$defs": {"tree": {"type": ["object", "integer"], "additionalProperties": {"$ref": "#/$defs/tree"}}},
+    },
+    {"enum": [1, "open", None, {"a": []}, []]},
+    False,
+]
+COMPILED: list[tuple[Validator, Any]] = [(compile_schema(schema), Draft202012Validator(schema)) for schema in FAMILY]
+
+
+@given(JSON, st.integers(0, len(FAMILY) - 1))
+@settings(max_examples=600, deadline=None)
+def test_both_checks_agree_with_each_other_and_with_the_reference(instance: Any, member: int) -> None:
+    validator, reference = COMPILED[member]
+    problems = validator.problems(instance)
+    assert validator.is_valid(instance) == (problems == [])
+    if not isinstance(instance, dict) or "since" not in instance:  # the reference does not assert formats
+        assert validator.is_valid(instance) == reference.is_valid(instance)
+    for problem in problems:
+        assert len(problem.found) <= 80
+        assert problem.message.isprintable()
+        assert problem.message.endswith((".", "?"))
+
+
+ODD = st.sampled_from(["\ud800", float("nan"), float("inf"), 10**400, object(), b"bytes", (1,), {1: 2}])
+ANYTHING = st.recursive(
+    SCALARS | ODD | st.builds(lambda: -(10**5000)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.just("\ud800"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(ANYTHING, st.integers(0, len(FAMILY) - 1))
+@settings(max_examples=400, deadline=None)
+def test_not_even_what_is_no_json_makes_a_check_raise(instance: Any, member: int) -> None:
+    validator, _ = COMPILED[member]
+    assert validator.is_valid(instance) == (validator.problems(instance) == [])
+
+
+def test_text_the_engine_cannot_read_is_a_problem_with_its_place() -> None:
+    instance = json.loads(r'{"query": "q", "limit": "\ud800"}')
+    problem = only(TICKETS, instance)
+    assert (problem.path, problem.allowed) == ("limit", "valid Unicode")
