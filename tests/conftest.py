@@ -1,0 +1,65 @@
+"""The stage: a real Postgres, the hub as two real server processes, and one cast of people and tenants.
+
+Nothing is cleaned up between tests: every test gets tenants of its own, and no tenant sees another.
+"""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests import database
+
+_stack = contextlib.ExitStack()
+
+
+def _set_the_stage() -> None:
+    """Bring up the database and Django. Done when this file is imported, which is before any test imports a model."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "mcphub.settings"
+    os.environ["TOOL_FUNCTIONS"] = "tests.functions,tests.conformance.fixtures,examples.helpdesk.functions"
+    os.environ["SECRET_KEY"] = "tests-only-" + "x" * 40
+    os.environ["SEAL_KEYS"] = "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk="
+    os.environ["LOG_LEVEL"] = "WARNING"
+    _stack.enter_context(database.fresh())
+    import django
+    from django.core.management import call_command
+    from django.test.utils import setup_test_environment
+
+    django.setup()
+    setup_test_environment()
+    call_command("migrate", verbosity=0)
+
+
+_set_the_stage()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    _stack.close()
+
+
+@pytest.fixture(scope="session")
+def hub() -> Iterator[list[str]]:
+    """The hub as it runs in production: two server processes on one database; their base URLs."""
+    from tests.servers import serve
+
+    with serve(count=2) as urls:
+        yield urls
+
+
+@pytest.fixture
+def cast() -> Iterator[object]:
+    """Fresh tenants and people; see tests.cast."""
+    from tests.cast import Cast
+
+    with Cast.on_stage() as people:
+        yield people
+
+
+@pytest.fixture(scope="session")
+async def running() -> AsyncIterator[None]:
+    """The hub's lifespan on the tests' own event loop, for tests that enter at `calls.run`."""
+    from mcphub.lifespan import lifespan
+
+    async with lifespan():
+        yield

@@ -1,0 +1,37 @@
+"""The tests' Postgres: one throw-away cluster for all test processes, one migrated database for each."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+
+from mcphub.stack.postgres import Postgres
+
+FOLDER = Path(os.environ.get("TEST_DATA_DIR", "") or Path(__file__).resolve().parent.parent / ".data" / "test")
+
+
+@contextlib.contextmanager
+def fresh() -> Iterator[None]:
+    """An empty database for this process, named in the environment before the settings are read."""
+    postgres = Postgres(FOLDER, durable=False)
+    let_go = postgres.use()
+    name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    try:
+        _drop(postgres, name)
+        postgres.create_database(name)
+        os.environ |= {
+            "DATABASE_URL": postgres.url("mcphub_app", name),
+            "DATABASE_OWNER_URL": postgres.url("mcphub_owner", name),
+            "DATA_DIR": tempfile.mkdtemp(prefix="mcphub-test-"),
+        }
+        yield
+    finally:
+        let_go()
+
+
+def _drop(postgres: Postgres, name: str) -> None:
+    with psycopg.connect(postgres.superuser_url, autocommit=True) as conn:
+        conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')  # type: ignore[arg-type]
