@@ -27,7 +27,7 @@ def page(visit: Visit, version: str, cursor: str | None) -> dict[str, Any]:
     if len(shown) > PAGE:
         result["nextCursor"] = signing.dumps([visit.caller.tenant_id, shown[PAGE - 1].name], salt=_SALT)
     if version not in wire.HANDSHAKE:
-        result |= {"ttlMs": TTL_MS, "cacheScope": "private"}
+        result |= {"resultType": "complete", "ttlMs": TTL_MS, "cacheScope": "private"}
     return result
 
 

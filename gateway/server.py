@@ -61,7 +61,7 @@ async def call_tool(ctx: Ctx, params: types.CallToolRequestParams) -> dict[str, 
             code=UNAVAILABLE, message=f"{problem}. Try again in a few seconds.", status=503, headers={"Retry-After": "5"}
         ) from None
     if isinstance(ended, Refusal):
-        return translate.refusal(ended)
+        return translate.refusal(ended, ctx.protocol_version)
     return translate.result(ended, ctx.protocol_version)
 
 

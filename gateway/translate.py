@@ -11,14 +11,14 @@ from tools.values import ABSENT, Audio, Block, Embedded, Image, ResourceLink, Re
 
 def result(given: Result, version: str) -> dict[str, Any]:
     """A CallToolResult (MCP server/tools). Up to 2025-11-25 structured content is an object or nothing."""
-    wire: dict[str, Any] = {"content": [_block(block) for block in given.content], "isError": given.is_error}
+    wire = _complete([_block(block) for block in given.content], given.is_error, version)
     structured = given.structured
     if structured is not ABSENT and (isinstance(structured, Mapping) or version not in HANDSHAKE):
         wire["structuredContent"] = structured
     return wire
 
 
-def refusal(refused: Refusal) -> dict[str, Any]:
+def refusal(refused: Refusal, version: str) -> dict[str, Any]:
     """A refusal the model can do something about is a result that says so; the others are raised as a Fault."""
     if refused.reason == "unknown_tool":
         raise Fault(code=INVALID_PARAMS, message=refused.message)
@@ -27,11 +27,14 @@ def refusal(refused: Refusal) -> dict[str, Any]:
     said: dict[str, Any] = {"reason": refused.reason, "retryable": refused.retryable}
     if refused.retry_after is not None:
         said["retryAfter"] = refused.retry_after
-    return {
-        "content": [{"type": "text", "text": refused.message}],
-        "isError": True,
-        "_meta": {"mcphub/refusal": said},
-    }
+    text = {"type": "text", "text": refused.message}
+    return {**_complete([text], True, version), "_meta": {"mcphub/refusal": said}}
+
+
+def _complete(content: list[dict[str, Any]], is_error: bool, version: str) -> dict[str, Any]:
+    """2026-07-28 says of every result whether it is complete; before that there is no such word."""
+    marked = {} if version in HANDSHAKE else {"resultType": "complete"}
+    return {**marked, "content": content, "isError": is_error}
 
 
 def listed(manifests: Iterable[Mapping[str, Any]], version: str) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from django.db import transaction
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
 
 from audit import changes
 from lib import db
@@ -54,3 +55,83 @@ def define_scopes(tenant: Tenant, scopes: Mapping[str, str], *, actor: str, impl
             changes.record(
                 tenant_id=tenant.id, actor=actor, verb="created", subject=scope, after=changes.snapshot(scope)
             )
+
+
+PLATFORM = 0
+"""The tenant of ledger entries about what belongs to no tenant, such as users; only platform staff reads them."""
+
+
+@transaction.atomic
+def save(row: models.Model, *, actor: str, note: str = "") -> bool:
+    """Store a row that belongs to a tenant, new or changed; False when nothing differs and so nothing was written."""
+    kept = type(row)._default_manager.select_for_update().filter(pk=row.pk).first() if row.pk else None
+    before = changes.snapshot(kept) if kept else None
+    if before == changes.snapshot(row) and not note:
+        return False
+    row.save()
+    changes.record(
+        tenant_id=tenant_of(row),
+        actor=actor,
+        verb="changed" if before else "created",
+        subject=row,
+        before=before,
+        after=changes.snapshot(row),
+        note=note,
+    )
+    return True
+
+
+@transaction.atomic
+def remove(row: models.Model, *, actor: str, note: str = "") -> None:
+    """Delete a row that belongs to a tenant; the entry keeps what it was."""
+    changes.record(
+        tenant_id=tenant_of(row), actor=actor, verb="deleted", subject=row, before=changes.snapshot(row), note=note
+    )
+    row.delete()
+
+
+def tenant_of(row: models.Model) -> int:
+    """The tenant whose ledger tells of this row."""
+    if isinstance(row, Tenant):
+        return row.pk
+    return int(getattr(row, "tenant_id", PLATFORM))
+
+
+@transaction.atomic
+def change_member(member: Member, *, actor: str) -> bool:
+    """Store a member's role and whether they are active. Raises ValidationError for the last owner."""
+    if member.role != Role.OWNER or not member.active:
+        keep_an_owner(member)
+    return save(member, actor=actor)
+
+
+@transaction.atomic
+def remove_member(member: Member, *, actor: str) -> None:
+    """Take a member out with all their keys. Raises ValidationError for the last owner."""
+    keep_an_owner(member)
+    keys = member.keys.count()
+    remove(member, actor=actor, note=f"{keys} API key{'' if keys == 1 else 's'} went with them" if keys else "")
+
+
+def keep_an_owner(member: Member) -> None:
+    """Raise ValidationError when the tenant would be left without an active owner if this member were none."""
+    Tenant.objects.select_for_update().get(pk=member.tenant_id)  # two owners leaving at once must not both succeed
+    owners = Member.objects.filter(tenant_id=member.tenant_id, role=Role.OWNER, active=True, user__is_active=True)
+    if owners.filter(pk=member.pk).exists() and not owners.exclude(pk=member.pk).exists():
+        raise ValidationError(
+            f"{member.user.username} is the last owner of {member.tenant.name}. Make somebody else an owner first."
+        )
+
+
+@transaction.atomic
+def remove_scope(scope: Scope, *, actor: str) -> None:
+    """Delete a scope: keys lose it, and tools that require it can be used by nobody until they are changed."""
+    check_scope_unused(scope)
+    remove(scope, actor=actor)
+
+
+def check_scope_unused(scope: Scope) -> None:
+    """Raise ValidationError while another scope implies this one."""
+    implying = Scope.objects.filter(tenant_id=scope.tenant_id, implies__contains=[scope.name])
+    if names := [one.name for one in implying]:
+        raise ValidationError(f"{scope.name} is implied by {', '.join(names)}. Change that first.")

@@ -17,6 +17,8 @@ SCOPE_NAME = RegexValidator(r"^[a-z][a-z0-9_.:-]{0,62}$", _("Like tickets.read: 
 class User(AbstractUser):
     """A person, or the stand-in for a machine. A superuser is platform staff and sees every tenant."""
 
+    unrecorded = ("password", "last_login")
+
 
 class Role(models.TextChoices):
     OWNER = "owner", _("Owner: everything, and who else may")
