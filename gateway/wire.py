@@ -150,6 +150,11 @@ async def serve(
         result = await runner.on_request(exchange, message["method"], params)
     except (MCPError, ValidationError) as problem:
         raise _translated(problem, modern=era.modern) from None
+    except Fault as fault:
+        # Before 2026-07-28 an error of the JSON-RPC layer is an answer like any other to HTTP.
+        if fault.status == 400 and not era.modern:
+            fault.status = 200
+        raise
     if era.modern:
         result["_meta"] = {**result.get("_meta", {}), SERVER_INFO_META_KEY: server_info(identity)}
     return result

@@ -167,13 +167,24 @@ def ensure(owner: User, *, helpdesk_url: str, helpdesk_token: str) -> Member:
 
     What people changed in it since stays changed. Returns the owner's membership.
     """
-    tenant = _existing() or _create(owner)
+    tenant = _existing() or tenant_actions.create_tenant(
+        Tenant(slug=SLUG, name="Support (demo)", instructions=INSTRUCTIONS), actor="system"
+    )
     member = tenant_actions.add_member(tenant, owner, role=Role.OWNER, actor="system")
-    connection = _connect(tenant, helpdesk_url, helpdesk_token, owner)
-    if not Tool.objects.filter(tenant=tenant).exists():
-        for tool in TOOLS:
-            _publish(tenant, tool, connection, owner)
+    furnish(tenant, owner, helpdesk_url=helpdesk_url, helpdesk_token=helpdesk_token)
     return member
+
+
+def furnish(tenant: Tenant, owner: User, *, helpdesk_url: str, helpdesk_token: str) -> None:
+    """Give a tenant the demo's scopes, limits, connection and tools, unless it has tools already."""
+    connection = _connect(tenant, helpdesk_url, helpdesk_token, owner)
+    if Tool.objects.filter(tenant=tenant).exists():
+        return
+    tenant_actions.define_scopes(tenant, SCOPES, actor="system", implies={"tickets.write": ["tickets.read"]})
+    Limit.objects.create(tenant=tenant, per=Per.CREDENTIAL, calls=1200, seconds=60)
+    Limit.objects.create(tenant=tenant, per=Per.TENANT, calls=6000, seconds=60)
+    for tool in TOOLS:
+        _publish(tenant, tool, connection, owner)
 
 
 def _existing() -> Tenant | None:
@@ -182,16 +193,6 @@ def _existing() -> Tenant | None:
         return None
     db.widen_scope(tenant_id)
     return Tenant.objects.get(pk=tenant_id)
-
-
-def _create(owner: User) -> Tenant:
-    tenant = tenant_actions.create_tenant(
-        Tenant(slug=SLUG, name="Support (demo)", instructions=INSTRUCTIONS), actor="system"
-    )
-    tenant_actions.define_scopes(tenant, SCOPES, actor="system", implies={"tickets.write": ["tickets.read"]})
-    Limit.objects.create(tenant=tenant, per=Per.CREDENTIAL, calls=1200, seconds=60)
-    Limit.objects.create(tenant=tenant, per=Per.TENANT, calls=6000, seconds=60)
-    return tenant
 
 
 def _connect(tenant: Tenant, url: str, token: str, owner: User) -> Connection:

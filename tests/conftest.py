@@ -6,6 +6,7 @@ Nothing is cleaned up between tests: every test gets tenants of its own, and no 
 import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -63,3 +64,45 @@ async def running() -> AsyncIterator[None]:
 
     async with lifespan():
         yield
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A tenant's endpoint and a key that opens it."""
+
+    url: str
+    api_key: str
+
+
+@pytest.fixture(scope="session")
+def conformance_endpoint(hub: list[str]) -> Endpoint:
+    """A tenant with the fixture tools of the conformance suite."""
+    from tests.cast import Cast
+    from tests.conformance.fixtures import FIXTURES
+
+    cast = Cast()
+    for fixture in FIXTURES:
+        cast.tool(
+            cast.acme,
+            fixture.name,
+            description=fixture.description,
+            config={"function": fixture.function},
+            input_schema=fixture.input_schema,
+            output_schema=fixture.output_schema,
+        )
+    return Endpoint(url=f"{hub[0]}/t/{cast.acme.slug}/mcp", api_key=cast.key(cast.uma)[1])
+
+
+@pytest.fixture(scope="session")
+def live_hub(hub: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """The demo tools on a running help desk, and one slow tool."""
+    from mcphub import demo
+    from tests.cast import Cast
+    from tests.servers import helpdesk
+
+    with helpdesk(tmp_path_factory.mktemp("helpdesk") / "tickets.json") as (url, token):
+        cast = Cast()
+        with cast.see(cast.acme):
+            demo.furnish(cast.acme, cast.olga, helpdesk_url=url, helpdesk_token=token)
+        cast.tool(cast.acme, "count_slowly")
+        yield Endpoint(url=f"{hub[0]}/t/{cast.acme.slug}/mcp", api_key=cast.key(cast.olga)[1])

@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+import secrets
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 from mcphub.stack.processes import choose_port
 
@@ -30,11 +32,26 @@ def _process(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[byt
     url = f"http://127.0.0.1:{port}"
     command = ["-m", "uvicorn", "mcphub.asgi:app", "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop"]
     command += ["--http", "httptools", "--no-access-log", "--log-level", "warning"]
-    process = subprocess.Popen(
-        [sys.executable, *command], env={**os.environ, "BASE_URL": url, "PORT": str(port), **environment}
-    )
-    try:
+    environment = {**os.environ, "BASE_URL": url, "PORT": str(port), **environment}
+    with _ended(subprocess.Popen([sys.executable, *command], env=environment)) as process:
         yield process, url
+
+
+@contextlib.contextmanager
+def helpdesk(data: Path) -> Iterator[tuple[str, str]]:
+    """The example service as a process of its own; yields its URL and token."""
+    port, token = choose_port(None), secrets.token_urlsafe(16)
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "examples.helpdesk", "--port", str(port), "--data", str(data)]
+    with _ended(subprocess.Popen(command, env={**os.environ, "HELPDESK_TOKEN": token})) as process:
+        _wait_until_ready(process, url, "health")
+        yield url, token
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        yield process
     finally:
         process.terminate()
         try:
@@ -44,14 +61,14 @@ def _process(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[byt
             process.wait()
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, page: str = "readyz") -> None:
     """Asks until it answers; the deadline is for a server that never will."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"the server at {url} ended with {process.returncode}")
         try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5):
+            with urllib.request.urlopen(f"{url}/{page}", timeout=5):
                 return
         except urllib.error.HTTPError as problem:
             raise RuntimeError(f"the server at {url} is not ready: {problem.read().decode()}") from None

@@ -1,0 +1,1 @@
+"""Things to point the hub at."""
