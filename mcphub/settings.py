@@ -104,9 +104,10 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
-STATIC_ROOT = env.folder("STATIC_ROOT", str(DATA_DIR / "static"))
+# Set in production, with `manage.py collectstatic`; unset, files are served from where they lie.
+STATIC_ROOT = env.text("STATIC_ROOT", "") or None
 STATICFILES_DIRS = [ROOT / "static"]
-WHITENOISE_USE_FINDERS = env.flag("STATIC_FROM_SOURCE", default=True)
+WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 
 # Python modules whose `@function`s the tools of kind `function` may use.
 TOOL_FUNCTIONS = env.words("TOOL_FUNCTIONS", "examples.helpdesk.functions")

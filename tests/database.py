@@ -12,11 +12,14 @@ from mcphub.stack.postgres import Postgres
 
 FOLDER = Path(os.environ.get("TEST_DATA_DIR", "") or Path(__file__).resolve().parent.parent / ".data" / "test")
 
+_kept: dict[Path, Postgres] = {}
+
 
 @contextlib.contextmanager
 def fresh() -> Iterator[None]:
     """An empty database for this process, named in the environment before the settings are read."""
-    postgres = Postgres(FOLDER, durable=False)
+    # Kept for good: another test process may hold the server open longer than this one lives.
+    postgres = _kept.setdefault(FOLDER, Postgres(FOLDER, durable=False))
     let_go = postgres.use()
     name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     try:

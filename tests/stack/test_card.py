@@ -1,0 +1,29 @@
+"""The lines that connect a host are complete commands: a shell splits them as meant."""
+
+import json
+import shlex
+from pathlib import Path
+
+from mcphub.stack.card import card, connect_lines
+
+URL = "http://localhost:8000/t/demo/mcp"
+
+
+def test_each_line_carries_address_and_key() -> None:
+    lines = connect_lines(URL, "key-1")
+    assert list(lines) == ["Claude Code", "Codex", "Gemini CLI", "Cursor"]
+    header = "Authorization: Bearer key-1"
+    claude, gemini = shlex.split(lines["Claude Code"]), shlex.split(lines["Gemini CLI"])
+    assert claude == ["claude", "mcp", "add", "--transport", "http", "mcphub", URL, "--header", header]
+    assert gemini == ["gemini", "mcp", "add", "--transport", "http", "--header", header, "mcphub", URL]
+    assert lines["Codex"].endswith(f"codex mcp add mcphub --url {URL} --bearer-token-env-var MCPHUB_KEY")
+    config = json.loads(lines["Cursor"].split(": ", 1)[1])
+    assert config == {"mcpServers": {"mcphub": {"url": URL, "headers": {"Authorization": "Bearer key-1"}}}}
+
+
+def test_a_key_that_cannot_be_shown_again_is_replaced_by_how_to_get_one() -> None:
+    demo = {"admin_url": "http://x/admin/", "username": "admin", "password": "pw", "mcp_url": URL, "api_key": None}
+    text = card(demo, Path("/data"))
+    assert "user admin, password pw" in text
+    assert "python manage.py apikey demo --user admin" in text
+    assert "None" not in text
