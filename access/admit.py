@@ -83,12 +83,10 @@ def _batch() -> Batch[tuple[str, str], _Found | None]:
 
 
 async def _look_up(asked: Sequence[tuple[str, str]]) -> list[_Found | None]:
-    async with db.pool().connection() as conn:
-        cursor = await conn.execute(
-            "SELECT * FROM access_admit(%s::text[], %s::text[])",
-            [[slug for slug, _ in asked], [digest for _, digest in asked]],
-        )
-        rows = await cursor.fetchall()
+    rows = await db.lane("admit").fetch(
+        "SELECT * FROM access_admit(%s::text[], %s::text[])",
+        [[slug for slug, _ in asked], [digest for _, digest in asked]],
+    )
     found: list[_Found | None] = [None] * len(asked)
     for place, tenant, version, key, name, scopes, member, role, user, username in rows:
         found[place - 1] = _Found(

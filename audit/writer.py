@@ -5,10 +5,11 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 import orjson
 import psycopg
@@ -28,7 +29,13 @@ HEARTBEAT = 5.0
 SILENCE = "20 seconds"
 """How long a process must be silent before what it left open is declared interrupted."""
 _MOST_ROWS = 200
-_UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed)
+FIRST: LiteralString = "SELECT audit_append(%s::jsonb)"
+AGAIN: LiteralString = "SELECT audit_append_again(%s::jsonb)"
+"""For a batch whose commit went unanswered: it may have landed, and must not land twice."""
+_UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, orjson.JSONEncodeError)
+"""What one row may do to a whole batch; the rows are then tried one by one, so that it harms no other."""
+_UNREACHABLE = (psycopg.Error, PoolTimeout, PoolClosed)
+"""Away, starting up, read-only after a failover, or not migrated yet: worth trying again."""
 
 _writers: dict[asyncio.AbstractEventLoop, "Writer"] = {}
 
@@ -42,19 +49,32 @@ class Writer:
 
     def __init__(self, room: int):
         self._started: Batch[Row, None] = Batch(self._insert, most=_MOST_ROWS, room=room)
-        self._closing: Batch[Row, None] = Batch(self._insist, most=_MOST_ROWS, room=room)
+        # Without a bound of its own: a call waits for its own closing row, so there are no more of them than calls
+        # that run, and a cancelled call must not lose its row while it waits for room.
+        self._closing: Batch[Row, None] = Batch(self._insist, most=_MOST_ROWS, room=sys.maxsize)
+        self._room = room
         self._stopping = False
 
     async def write(self, row: Row) -> None:
         """Record something that has not happened yet; raises LedgerUnavailable when it could not be recorded."""
-        try:
-            await self._started(row)
-        except _UNREACHABLE as problem:
-            raise LedgerUnavailable("the ledger cannot be written; nothing was run") from problem
+        await self._started(row)
+
+    async def begin(self, row: Row) -> asyncio.Future[None]:
+        """The same, in two steps. Cancelled here, nothing is recorded; once this returns, the row is on its way and
+        must be concluded. The future raises LedgerUnavailable."""
+        return await self._started.put(row)
 
     async def conclude(self, row: Row) -> None:
         """Record something that has happened: tried until it is durable, however long Postgres is away."""
         await self._closing(row)
+
+    async def disown(self, row: Row) -> None:
+        """Record, whenever that becomes possible, that what may have been begun was not run; waits for nothing.
+
+        For a row whose commit went unanswered. While Postgres is away for long, only as many are kept as fit.
+        """
+        if len(self._closing) < self._room:
+            (await self._closing.put(row)).add_done_callback(_ignored)
 
     async def close(self) -> None:
         """Let everything land, but do not wait for a Postgres that is gone."""
@@ -62,23 +82,45 @@ class Writer:
         await self._started.drain()
         await self._closing.drain()
 
-    async def _insert(self, rows: Sequence[Row]) -> Sequence[None]:
-        async with db.pool().connection() as conn:
-            await conn.execute("SELECT audit_append(%s::jsonb)", [orjson.dumps(rows).decode()])
-        return [None] * len(rows)
+    async def _insert(self, rows: Sequence[Row]) -> Sequence[BaseException | None]:
+        try:
+            await db.lane("ledger started").fetch(FIRST, [orjson.dumps(rows).decode()])
+            return [None] * len(rows)
+        except _UNSTORABLE as problem:
+            return await _one_by_one(self._insert, rows, problem)
+        except _UNREACHABLE as problem:
+            raise LedgerUnavailable("the ledger cannot be written; nothing was run") from problem
 
-    async def _insist(self, rows: Sequence[Row]) -> Sequence[None]:
-        pause = 0.05
+    async def _insist(self, rows: Sequence[Row]) -> Sequence[BaseException | None]:
+        pause, statement = 0.05, FIRST
         while True:
             try:
-                return await self._insert(rows)
+                await db.lane("ledger finished").fetch(statement, [orjson.dumps(rows).decode()])
+                return [None] * len(rows)
+            except _UNSTORABLE as problem:
+                return await _one_by_one(self._insist, rows, problem)
             except _UNREACHABLE:
                 if self._stopping:
                     log.exception("%d ledger rows were lost: Postgres is gone while the hub stops", len(rows))
                     raise
                 log.warning("the ledger cannot be written; %d rows wait", len(rows))
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, 2.0)
+                pause, statement = min(pause * 2, 2.0), AGAIN
+
+
+async def _one_by_one(
+    work: Callable[[Sequence[Row]], Awaitable[Sequence[BaseException | None]]], rows: Sequence[Row], why: Exception
+) -> list[BaseException | None]:
+    """Each row by itself; the one that cannot be stored answers its own caller with the reason."""
+    if len(rows) == 1:
+        log.error("a ledger row cannot be stored: %s", type(why).__name__)
+        return [why]
+    return [(await work([row]))[0] for row in rows]
+
+
+def _ignored(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()  # marks it as seen
 
 
 def writer() -> Writer:
@@ -93,8 +135,8 @@ def writer() -> Writer:
 async def open_writer() -> AsyncIterator[Writer]:
     """Run the writer of this event loop, its sign of life and its sweeper."""
     loop = asyncio.get_running_loop()
-    _writers[loop] = opened = Writer(settings.LEDGER_QUEUE)
     await beat()
+    _writers[loop] = opened = Writer(settings.LEDGER_QUEUE)
     pulse = asyncio.create_task(_pulse())
     try:
         yield opened
@@ -113,10 +155,14 @@ async def beat(instance: uuid.UUID = INSTANCE) -> None:
         await conn.execute("SELECT audit_partitions(2)")
 
 
-async def sweep(silence: str = SILENCE) -> int:
-    """Declare interrupted what silent processes had started and never finished; how many calls that were."""
+async def sweep(instance: uuid.UUID = INSTANCE, silence: str = SILENCE) -> int:
+    """Declare interrupted what silent processes had started and never finished; how many calls that were.
+
+    Does nothing until this process has itself been heard for as long without a break: when Postgres was away,
+    everybody was silent.
+    """
     async with db.pool().connection() as conn:
-        cursor = await conn.execute("SELECT audit_sweep(%s::interval)", [silence])
+        cursor = await conn.execute("SELECT audit_sweep(%s, %s::interval)", [instance, silence])
         row = await cursor.fetchone()
     return int(row[0]) if row else 0
 

@@ -6,21 +6,28 @@ that sets nothing sees no tenant's rows at all.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+import select
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, LiteralString
 
+import psycopg
 from django.conf import settings
 from django.db import connection, transaction
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 SETTING = "mcphub.tenants"
 
+_SURELY_ALIVE = 0.05
+"""Seconds after its last use in which a connection is not looked at again."""
+
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 _pools: dict[asyncio.AbstractEventLoop, Pool] = {}
+_lanes: dict[asyncio.AbstractEventLoop, dict[str, "Lane"]] = {}
 
 
 @contextmanager
@@ -56,16 +63,18 @@ def _array(tenant_ids: Iterable[int]) -> str:
 async def open_pool(*, size: int = 8) -> AsyncIterator[Pool]:
     """Open the async pool of the running event loop; whoever owns the loop's lifespan calls this once."""
     loop = asyncio.get_running_loop()
-    conninfo = make_conninfo(**_parameters())
     pool: Pool = AsyncConnectionPool(
-        conninfo, min_size=1, max_size=size, open=False, timeout=10, kwargs={"autocommit": True, "prepare_threshold": 0}
+        conninfo(), min_size=1, max_size=size, open=False, timeout=10, kwargs={"autocommit": True, "prepare_threshold": 0}
     )
     async with pool:
         _pools[loop] = pool
+        _lanes[loop] = {}
         try:
             yield pool
         finally:
             del _pools[loop]
+            for lane in _lanes.pop(loop).values():
+                await lane.close()
 
 
 def pool() -> Pool:
@@ -74,6 +83,62 @@ def pool() -> Pool:
         return _pools[asyncio.get_running_loop()]
     except KeyError:
         raise RuntimeError("no database pool is open on this event loop; enter mcphub.lifespan first") from None
+
+
+class Lane:
+    """A connection kept for one stream of statements that follow each other: a third of the cost of going by the pool.
+
+    For the hot path's batches, one lane each, on one event loop. A connection that broke while it lay idle (Postgres
+    was restarted) is noticed before anything is sent on it, so nobody pays for it with an error.
+    """
+
+    def __init__(self) -> None:
+        self._cursor: AsyncCursor[Any] | None = None
+        self._used = 0.0
+
+    async def fetch(self, query: LiteralString, parameters: Sequence[Any]) -> list[Any]:
+        """Run one statement in a transaction of its own and return its rows."""
+        cursor = await self._ready()
+        try:
+            await cursor.execute(query, parameters, prepare=True)
+            return await cursor.fetchall()
+        except psycopg.OperationalError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Let the connection go; the next statement opens another."""
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            await cursor.connection.close()
+
+    async def _ready(self) -> AsyncCursor[Any]:
+        now = time.monotonic()
+        if self._cursor is not None and (self._cursor.connection.closed or self._broke_while_idle(now)):
+            await self.close()
+        self._used = now
+        if self._cursor is None:
+            connection = await AsyncConnection.connect(conninfo(), autocommit=True)
+            self._cursor = connection.cursor()
+        return self._cursor
+
+    def _broke_while_idle(self, now: float) -> bool:
+        """Whether there is something to read: Postgres says nothing unasked, except that it is going away."""
+        if self._cursor is None or now - self._used < _SURELY_ALIVE:
+            return False
+        poll = select.poll()
+        poll.register(self._cursor.connection.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+
+def lane(name: str) -> Lane:
+    """The lane of that name on the running event loop; closed with its pool."""
+    lanes = _lanes.get(asyncio.get_running_loop())
+    if lanes is None:
+        raise RuntimeError("no database pool is open on this event loop; enter mcphub.lifespan first")
+    if name not in lanes:
+        lanes[name] = Lane()
+    return lanes[name]
 
 
 @asynccontextmanager
@@ -85,9 +150,9 @@ async def tenant_transaction(tenant_id: int) -> AsyncIterator[AsyncConnection[An
         yield conn
 
 
-def _parameters() -> dict[str, Any]:
-    """What Django connects with, in libpq's words, so that both ways lead to the same database."""
+def conninfo() -> str:
+    """What Django connects with, as libpq spells it, so that both ways lead to the same database."""
     database = settings.DATABASES["default"]
     names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     options = {key: value for key, value in database["OPTIONS"].items() if key != "pool"}
-    return {**options, **{libpq: database[key] for libpq, key in names.items() if database[key]}}
+    return make_conninfo(**{**options, **{libpq: database[key] for libpq, key in names.items() if database[key]}})

@@ -13,14 +13,16 @@ EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
 NARROWER = {"audit_entry": "SELECT", "tools_version": "SELECT, INSERT"}
 FUNCTIONS = (
     "audit_append(jsonb)",
+    "audit_append_again(jsonb)",
     "audit_partitions(int)",
-    "audit_sweep(interval)",
+    "audit_sweep(uuid, interval)",
     "audit_heartbeat(uuid, text, int)",
     "tenants_reached_by(bigint)",
     "tenants_public(text)",
     "access_admit(text[], text[])",
     "access_touch(bigint[])",
     "policy_take(int[], text[], float8[], float8[])",
+    "policy_open(text[])",
     "policy_forget()",
 )
 

@@ -84,17 +84,16 @@ def _batch() -> Batch[Sequence[Charge], Taken]:
 
 async def _take(calls: Sequence[Sequence[Charge]]) -> list[Taken]:
     rows = [(index, charge) for index, charges in enumerate(calls) for charge in charges]
-    async with db.pool().connection() as conn:
-        cursor = await conn.execute(
-            "SELECT call, bucket, wait FROM policy_take(%s::int[], %s::text[], %s::float8[], %s::float8[])",
-            [
-                [index for index, _ in rows],
-                [charge.bucket for _, charge in rows],
-                [charge.cost for _, charge in rows],
-                [charge.window for _, charge in rows],
-            ],
-        )
-        refused = {call: (bucket, wait) for call, bucket, wait in await cursor.fetchall()}
+    answers = await db.lane("limits").fetch(
+        "SELECT call, bucket, wait FROM policy_take(%s::int[], %s::text[], %s::float8[], %s::float8[])",
+        [
+            [index for index, _ in rows],
+            [charge.bucket for _, charge in rows],
+            [charge.cost for _, charge in rows],
+            [charge.window for _, charge in rows],
+        ],
+    )
+    refused = {call: (bucket, wait) for call, bucket, wait in answers}
     return [refused.get(index) for index in range(len(calls))]
 
 

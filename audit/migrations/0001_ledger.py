@@ -57,6 +57,7 @@ CREATE TABLE audit_instance (
     host text NOT NULL,
     pid int NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    steady_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 """
@@ -71,35 +72,55 @@ APPEND = f"""
     FROM jsonb_to_recordset(rows) AS given({COLUMNS})
 """  # noqa: S608 - constants of this file
 
-# Makes next months' partitions; the default one catches rows should this ever fall behind.
+# The same for a batch that may have landed already: what is there is left out.
+APPEND_AGAIN = """
+    SELECT audit_append(coalesce(jsonb_agg(given.row), '[]')) FROM jsonb_array_elements(rows) AS given(row)
+    WHERE NOT EXISTS (
+        SELECT FROM audit_entry e
+        WHERE e.call_id = (given.row ->> 'call_id')::uuid AND e.event = given.row ->> 'event'
+    )
+"""
+
+# Makes next months' partitions, in UTC whatever the session's time zone is. The default one catches rows should this
+# ever fall behind (a hub that was off for months); a month it has rows of stays in it, as a partition cannot be added.
 PARTITIONS = """
 DECLARE
-    month date := date_trunc('month', now());
+    month date := date_trunc('month', now() AT TIME ZONE 'UTC');
+    following date;
     name text;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('audit_partitions'));
     FOR ahead IN 0..months LOOP
         name := 'audit_entry_' || to_char(month, 'YYYYMM');
-        IF to_regclass(name) IS NULL THEN
+        following := month + interval '1 month';
+        IF to_regclass(name) IS NULL AND NOT EXISTS (
+            SELECT FROM audit_entry_other
+            WHERE at >= month::timestamp AT TIME ZONE 'UTC' AND at < following::timestamp AT TIME ZONE 'UTC'
+        ) THEN
             EXECUTE format('CREATE TABLE %I PARTITION OF audit_entry FOR VALUES FROM (%L) TO (%L)',
-                name, month, month + interval '1 month');
+                name, month || ' 00:00:00+00', following || ' 00:00:00+00');
             EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %I FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()',
                 name || '_no_truncate', name);
         END IF;
-        month := month + interval '1 month';
+        month := following;
     END LOOP;
 END
 """
 
-# A process says it lives; what a silent one had started and not finished is declared interrupted, once.
+# What a silent process had started and not finished is declared interrupted, once. No call lives longer than an hour
+# (a tool's longest timeout), so two are looked at. After an outage of Postgres everybody was silent: only who has been
+# heard without a break since then may judge.
 SWEEP = """
 DECLARE
     dead record;
     found bigint := 0;
     added bigint;
 BEGIN
+    IF NOT EXISTS (SELECT FROM audit_instance WHERE id = sweeper AND steady_at < clock_timestamp() - silence) THEN
+        RETURN 0;
+    END IF;
     FOR dead IN
-        DELETE FROM audit_instance WHERE seen_at < clock_timestamp() - silence RETURNING id, started_at, seen_at
+        DELETE FROM audit_instance WHERE seen_at < clock_timestamp() - silence AND id <> sweeper RETURNING id, seen_at
     LOOP
         INSERT INTO audit_entry (at, tenant_id, event, call_id, instance_id, actor, credential, client, via, tool,
             version, outcome, reason, trace, duration_ms)
@@ -107,7 +128,7 @@ BEGIN
             s.client, s.via, s.tool, s.version, 'interrupted', 'process_gone', s.trace, NULL
         FROM audit_entry s
         WHERE s.event = 'call.started' AND s.instance_id = dead.id
-            AND s.at BETWEEN greatest(dead.started_at, dead.seen_at - interval '1 day') AND dead.seen_at + silence
+            AND s.at >= dead.seen_at - interval '2 hours'
             AND NOT EXISTS (SELECT FROM audit_entry f WHERE f.call_id = s.call_id AND f.event <> 'call.started');
         GET DIAGNOSTICS added = ROW_COUNT;
         found := found + added;
@@ -116,9 +137,12 @@ BEGIN
 END
 """
 
+# A process says that it lives, and since when without a break.
 HEARTBEAT = """
     INSERT INTO audit_instance (id, host, pid) VALUES (instance, host, pid)
-    ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp()
+    ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp(), steady_at = CASE
+        WHEN audit_instance.seen_at < clock_timestamp() - interval '20 seconds' THEN clock_timestamp()
+        ELSE audit_instance.steady_at END
 """
 
 
@@ -144,8 +168,9 @@ class Migration(migrations.Migration):
         ),
         tenant_policy("audit_entry"),
         definer("audit_append(rows jsonb)", "void", APPEND),
+        definer("audit_append_again(rows jsonb)", "void", APPEND_AGAIN),
         definer("audit_partitions(months int)", "void", PARTITIONS, language="plpgsql"),
-        definer("audit_sweep(silence interval)", "bigint", SWEEP, language="plpgsql"),
+        definer("audit_sweep(sweeper uuid, silence interval)", "bigint", SWEEP, language="plpgsql"),
         definer("audit_heartbeat(instance uuid, host text, pid int)", "void", HEARTBEAT),
         migrations.RunSQL("SELECT audit_partitions(3)", migrations.RunSQL.noop),
     ]
