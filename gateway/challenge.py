@@ -24,8 +24,8 @@ def working_scopes(catalog: Catalog) -> frozenset[str]:
 
 def unauthorized(slug: str, scopes: Iterable[str], *, presented: bool) -> str:
     """The WWW-Authenticate of a 401; it names an error only when a credential was presented (RFC 6750 section 3.1)."""
-    error = [("error", "invalid_token"), ("error_description", "The credential is not valid here.")] if presented else []
-    return _bearer(slug, scopes, error)
+    error = [("error", "invalid_token"), ("error_description", "The credential is not valid here.")]
+    return _bearer(slug, scopes, error if presented else [])
 
 
 def insufficient(slug: str, scopes: Iterable[str]) -> str:

@@ -6,24 +6,29 @@ carries what it needs, so any worker serves any request.
 
 import asyncio
 import logging
+import re
 from collections.abc import MutableMapping
 from typing import Any
 
+import anyio
 import orjson
 import psycopg
+from mcp.server.models import InitializationOptions
 from psycopg_pool import PoolTimeout
 
 from access.admit import admit
-from gateway import challenge, lists, request, running, server, wire
+from gateway import challenge, lists, request, running, server, tool_calls, wire
 from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, UNAVAILABLE, Fault
 from gateway.reply import Headers, Receive, Reply, Send
 from gateway.request import Head
 from gateway.visit import Visit
-from tools.catalog import catalog
+from tenants.caller import Caller
+from tools.catalog import Catalog, catalog
 
 log = logging.getLogger(__name__)
 
 _ALLOWED = b"POST, GET, HEAD, OPTIONS"
+_PARAMETER = re.compile(r"mcp-param-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.IGNORECASE)
 
 
 async def door(scope: MutableMapping[str, Any], receive: Receive, send: Send, slug: str) -> None:
@@ -33,9 +38,9 @@ async def door(scope: MutableMapping[str, Any], receive: Receive, send: Send, sl
     try:
         cors = request.check_peer(head)
         if head.method == "OPTIONS":
-            await _send(send, 204, b"", [*cors, *_preflight()])
+            await _send(send, 204, b"", [*cors, *_preflight(head)])
             return
-        visit = await _enter(head, slug)
+        entered = await _enter(head, slug)
         if head.method != "POST":
             raise Fault(
                 code=INVALID_REQUEST,
@@ -44,19 +49,13 @@ async def door(scope: MutableMapping[str, Any], receive: Receive, send: Send, sl
                 headers={"Allow": "POST"},
             )
         body = await request.read_body(head, receive)
-        await _answer(visit, head, body, receive, send, cors)
-    except Fault as fault:
-        await _send_fault(send, fault, None, cors)
-    except (psycopg.OperationalError, PoolTimeout):
-        log.exception("Postgres cannot be reached")
-        await _send_fault(send, _unavailable(), None, cors)
-    except Exception:
-        log.exception("a request at /t/%s/mcp failed", slug)
-        await _send_fault(send, Fault(code=INTERNAL_ERROR, message="Internal error", status=500), None, cors)
+        await _answer(entered, head, body, receive, send, cors)
+    except Exception as problem:
+        await _send_fault(send, _fault_of(problem, slug), cors)
 
 
-async def _enter(head: Head, slug: str) -> Visit:
-    """The Visit of whoever the credential stands for, or the Fault for strangers (404, 401)."""
+async def _enter(head: Head, slug: str) -> tuple[Caller, Catalog]:
+    """Whoever the credential stands for and what their tenant offers, or the Fault for strangers (404, 401)."""
     secret = head.secret()
     found = await admit(slug, secret)
     if found is None:
@@ -70,39 +69,55 @@ async def _enter(head: Head, slug: str) -> Visit:
             status=401,
             headers={"WWW-Authenticate": challenge.unauthorized(slug, wanted, presented=secret is not None)},
         )
-    return Visit(caller=found.caller, catalog=offered, headers=head.headers, address=head.address)
+    return found.caller, offered
 
 
-async def _answer(visit: Visit, head: Head, body: Any, receive: Receive, send: Send, cors: Headers) -> None:
+async def _answer(
+    entered: tuple[Caller, Catalog], head: Head, body: Any, receive: Receive, send: Send, cors: Headers
+) -> None:
     version = request.era_of(head, body)
     reply = Reply(receive, send, extra=cors, streaming=head.streaming, cancels=version is None)
+    caller, offered = entered
+    visit = Visit(
+        caller=caller, catalog=offered, headers=head.headers, address=head.address, notify=reply.notify
+    )
     with reply:
         batch = request.messages(body, version)
         if batch is not None:
-            answers = await asyncio.gather(*(_in_batch(visit, head, message, reply) for message in batch))
+            answers = await asyncio.gather(*(_in_batch(visit, head, message) for message in batch))
             wanted = [answer for answer in answers if answer is not None]
-            await _finish(send, reply, b"[" + b",".join(wanted) + b"]" if wanted else None, cors)
+            await _finish(reply, b"[" + b",".join(wanted) + b"]" if wanted else None)
             return
         try:
-            answer = await _serve(visit, head, body, version, reply)
-        except Fault as fault:
+            answer = await _serve(visit, head, body, version, reply.scope)
+        except Exception as problem:
+            fault = _fault_of(problem, visit.caller.tenant_slug)
             await _finish_fault(reply, visit, fault, request.id_of(body))
             return
-        await _finish(send, reply, answer, cors)
+        await _finish(reply, answer)
+    if reply.scope.cancelled_caught:
+        await reply.end(unanswered=True)
 
 
-async def _in_batch(visit: Visit, head: Head, message: Any, reply: Reply) -> bytes | None:
-    """One message of a 2025-03-26 batch; its fault is its own answer."""
-    try:
-        if isinstance(message, dict) and message.get("method") == "initialize":
-            raise Fault(code=INVALID_REQUEST, message="initialize must not be part of a batch.")
-        return await _serve(visit, head, message, wire.BATCH_VERSION, reply)
-    except Fault as fault:
-        return orjson.dumps(fault.body(request.id_of(message)))
+async def _in_batch(visit: Visit, head: Head, message: Any) -> bytes | None:
+    """One message of a 2025-03-26 batch; its fault is its own answer, and its cancellation its own too."""
+    with anyio.CancelScope() as scope:
+        try:
+            if isinstance(message, dict) and message.get("method") == "initialize":
+                raise Fault(code=INVALID_REQUEST, message="initialize must not be part of a batch.")
+            return await _serve(visit, head, message, wire.BATCH_VERSION, scope)
+        except Exception as problem:
+            return orjson.dumps(_fault_of(problem, visit.caller.tenant_slug).body(request.id_of(message)))
+    return None
 
 
-async def _serve(visit: Visit, head: Head, message: Any, version: str | None, reply: Reply) -> bytes | None:
-    """The JSON-RPC response to one message, or None when it gets none. version None: 2026-07-28 or unknown."""
+async def _serve(
+    visit: Visit, head: Head, message: Any, version: str | None, scope: anyio.CancelScope
+) -> bytes | None:
+    """The JSON-RPC response to one message, or None when it gets none.
+
+    version: None for 2026-07-28 or unknown. scope: what a `notifications/cancelled` for this message cancels.
+    """
     sort = request.check_message(message)
     if sort != "request":
         if version is None:
@@ -112,13 +127,23 @@ async def _serve(visit: Visit, head: Head, message: Any, version: str | None, re
         return None
     era = wire.Era(version=version) if version is not None else _modern_era(visit, head, message)
     identity = server.identity(visit.catalog)
-    if message["method"] == "tools/list" and not (message.get("params") or {}).get("cursor"):
+    if message["method"] == "tools/list" and _plain(message.get("params") or {}):
         return _response(message["id"], lists.rendered(visit, era.version, identity))
-    with running.entered(visit.caller, message, reply.scope, cancellable=not era.modern):
-        result = await wire.serve(
-            server.server(), era, message, visit=visit, identity=identity, notify=reply.notify
-        )
+    with running.entered(visit.caller, message, scope, cancellable=not era.modern):
+        result = await _result(visit, era, message, identity)
     return _response(message["id"], orjson.dumps(result))
+
+
+async def _result(visit: Visit, era: wire.Era, message: dict[str, Any], identity: InitializationOptions) -> dict[str, Any]:
+    try:
+        if tool_calls.is_plain(message):
+            return wire.stamped(await tool_calls.call(visit, era.version, message["params"]), era, identity)
+        return await wire.serve(server.server(), era, message, visit=visit, identity=identity)
+    except Fault as fault:
+        # Before 2026-07-28 an error of the JSON-RPC layer is an answer like any other to HTTP.
+        if fault.status == 400 and not era.modern:
+            fault.status = 200
+        raise
 
 
 def _modern_era(visit: Visit, head: Head, message: dict[str, Any]) -> wire.Era:
@@ -129,7 +154,7 @@ def _modern_era(visit: Visit, head: Head, message: dict[str, Any]) -> wire.Era:
         tool = visit.catalog.tools.get(params["name"])
         arguments = params.get("arguments") or {}
         if tool is not None and tool.mirrored and isinstance(arguments, dict):
-            wire.check_parameter_headers(tool.manifest["inputSchema"], arguments, head.headers)
+            wire.check_parameter_headers(tool.manifest["inputSchema"], arguments, head.headers, head.lines)
     return era
 
 
@@ -139,14 +164,20 @@ def _check_modern_notification(sort: str, head: Head) -> None:
     wire.check_version(head.headers.get(wire.VERSION_HEADER, ""))
 
 
+def _plain(params: dict[str, Any]) -> bool:
+    """Whether a list request asks for nothing but the first page, so that there is nothing for the SDK to judge."""
+    meta = params.get("_meta")
+    return "cursor" not in params and (meta is None or (isinstance(meta, dict) and "progressToken" not in meta))
+
+
 def _response(request_id: Any, result: bytes) -> bytes:
     return b'{"jsonrpc":"2.0","id":' + orjson.dumps(request_id) + b',"result":' + result + b"}"
 
 
-async def _finish(send: Send, reply: Reply, answer: bytes | None, cors: Headers) -> None:
+async def _finish(reply: Reply, answer: bytes | None) -> None:
     """Notifications and responses are accepted with 202 and no body."""
     if answer is None:
-        await _send(send, 202, b"", cors)
+        await reply.end()
     else:
         await reply.finish(answer)
 
@@ -159,8 +190,19 @@ async def _finish_fault(reply: Reply, visit: Visit, fault: Fault, request_id: An
     await reply.finish(orjson.dumps(fault.body(request_id)), fault.status, _encoded(headers))
 
 
-async def _send_fault(send: Send, fault: Fault, request_id: Any, cors: Headers) -> None:
-    body = orjson.dumps(fault.body(request_id))
+def _fault_of(problem: Exception, slug: str) -> Fault:
+    """What the client is told of a failure. What it was stays in the log."""
+    if isinstance(problem, Fault):
+        return problem
+    if isinstance(problem, psycopg.OperationalError | PoolTimeout):
+        log.error("Postgres cannot be reached", exc_info=problem)
+        return _unavailable()
+    log.error("a request at /t/%s/mcp failed", slug, exc_info=problem)
+    return Fault(code=INTERNAL_ERROR, message="Internal error", status=500)
+
+
+async def _send_fault(send: Send, fault: Fault, cors: Headers) -> None:
+    body = orjson.dumps(fault.body(fault.request_id))
     await _send(send, fault.status, body, [*cors, (b"content-type", b"application/json"), *_encoded(fault.headers)])
 
 
@@ -183,11 +225,14 @@ def _unavailable() -> Fault:
     )
 
 
-def _preflight() -> Headers:
+def _preflight(head: Head) -> Headers:
+    """What a page of an allowed Origin may send: the headers MCP knows, and any `Mcp-Param-*` that it asks for."""
+    asked = head.headers.get("access-control-request-headers", "").split(",")
+    mirrored = "".join(f", {name}" for one in asked if _PARAMETER.fullmatch(name := one.strip()))
     return [
         (b"access-control-allow-methods", _ALLOWED),
         (b"access-control-allow-headers", b"Authorization, Content-Type, Accept, X-API-Key, Mcp-Protocol-Version, "
-         b"Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID, Traceparent, Tracestate"),
+         b"Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID, Traceparent, Tracestate" + mirrored.encode()),
         (b"access-control-max-age", b"600"),
     ]
 

@@ -16,7 +16,10 @@ UNAVAILABLE = -32002
 
 @dataclass(kw_only=True, slots=True)
 class Fault(Exception):
-    """A JSON-RPC error with its HTTP status and headers; `scopes` asks for a 403 challenge."""
+    """A JSON-RPC error with its HTTP status and headers.
+
+    scopes: asks for a 403 challenge. request_id: what it answers to, when that is known where it is raised.
+    """
 
     code: int
     message: str
@@ -24,6 +27,7 @@ class Fault(Exception):
     data: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     scopes: frozenset[str] = frozenset()
+    request_id: Any = None
 
     def body(self, request_id: Any) -> dict[str, Any]:
         """The JSON-RPC error object for this request id (None where it could not be read)."""

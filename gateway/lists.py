@@ -21,7 +21,9 @@ def page(visit: Visit, version: str, cursor: str | None) -> dict[str, Any]:
     """One page of the tools the caller's role reaches, in the order of their names, the same on every connection."""
     after = _after(visit, cursor)
     shown = [
-        tool for name, tool in sorted(visit.catalog.tools.items()) if name > after and visible(visit.caller, tool.subject)
+        tool
+        for name, tool in sorted(visit.catalog.tools.items())
+        if name > after and visible(visit.caller, tool.subject)
     ]
     result: dict[str, Any] = {"tools": translate.listed((tool.manifest for tool in shown[:PAGE]), version)}
     if len(shown) > PAGE:
@@ -37,8 +39,7 @@ def rendered(visit: Visit, version: str, identity: Any) -> bytes:
     kept = visit.catalog.renderings.get(key)
     if kept is None:
         result = wire.shaped("tools/list", version, page(visit, version, None))
-        if version not in wire.HANDSHAKE:
-            result["_meta"] = {wire.SERVER_INFO_META_KEY: wire.server_info(identity)}
+        wire.stamped(result, wire.Era(version=version), identity)
         kept = visit.catalog.renderings[key] = orjson.dumps(result)
     return bytes(kept)
 

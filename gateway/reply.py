@@ -80,6 +80,19 @@ class Reply:
                 )
                 await self._write(body, more=False)
 
+    async def end(self, *, unanswered: bool = False) -> None:
+        """End the exchange with nothing (more) to say: 202, or the end of the stream where one has begun.
+
+        unanswered: the client asked for an answer and then took it back, so to HTTP it is a stream that stays empty.
+        """
+        async with self._turn:
+            if unanswered and self._streaming:
+                await self._begin_stream()
+            if not self._started:
+                headers = [(b"content-length", b"0"), *self._extra]
+                await self._send({"type": "http.response.start", "status": 202, "headers": headers})
+            await self._write(b"", more=False)
+
     def _watch(self) -> None:
         self._watcher = asyncio.create_task(self._watch_connection())
 

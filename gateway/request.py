@@ -1,5 +1,6 @@
 """Reading one HTTP request at the endpoint: headers, who may speak, the credential, the body."""
 
+import json
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +16,10 @@ from gateway.errors import INVALID_REQUEST, PARSE_ERROR, Fault
 from gateway.reply import Headers, Receive
 
 _MOST_BATCH = 50
+_MOST_DEPTH = 100
+"""Levels of nesting in a body. orjson reads 1,024 but writes only 254, and what is read has to be recorded."""
+_ONLY_DIGITS = bytes(48 if 48 <= code <= 57 else 32 for code in range(256))
+_MANY_DIGITS = b"0" * 19
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,25 +86,71 @@ def _host_allowed(host: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _origin_allowed(origin: str) -> bool:
-    """Listed, or the hub's own: same scheme and host as BASE_URL, any port on this machine's own names."""
+    """Listed, or the hub's own: the origin of BASE_URL, under any of this machine's own names if that is one."""
     if origin in settings.ALLOWED_ORIGINS or "*" in settings.ALLOWED_ORIGINS:
         return True
-    own, given = urlsplit(settings.BASE_URL), urlsplit(origin)
+    own = urlsplit(settings.BASE_URL)
     if origin == f"{own.scheme}://{own.netloc}":
         return True
     local = {"localhost", "127.0.0.1", "::1"}
-    return own.hostname in local and given.hostname in local and given.port == own.port and given.scheme == own.scheme
+    try:
+        given = urlsplit(origin)
+        return {own.hostname, given.hostname} <= local and (given.scheme, given.port) == (own.scheme, own.port)
+    except ValueError:  # not a URL, or a port that is no port
+        return False
 
 
 async def read_body(head: Head, receive: Receive) -> Any:
     """The JSON of the body, bounded by MAX_BODY_BYTES; raises a Fault that says what is wrong with it."""
     if head.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Fault(code=INVALID_REQUEST, message="Send the body as Content-Type: application/json.", status=415)
-    body = await _read(head, receive)
+    return _parsed(await _read(head, receive))
+
+
+def _parsed(body: bytes) -> Any:
+    """JSON as RFC 8259 has it: UTF-8, no NaN, no lone surrogates; of members with the same name the last one counts.
+
+    Two things that orjson lets pass are refused: whole numbers beyond 64 bits (-2^63 to 2^64-1), which it would turn
+    into floats without a word, and nesting that could not be written again. Both are looked for only in bodies that
+    may have them.
+    """
     try:
-        return orjson.loads(body)
+        parsed = orjson.loads(body)
     except orjson.JSONDecodeError as problem:
-        raise Fault(code=PARSE_ERROR, message=f"The body is not JSON: {problem}"[:200]) from None
+        raise Fault(code=PARSE_ERROR, message=f"The body cannot be read as JSON: {problem}"[:200]) from None
+    if body.count(b"{") + body.count(b"[") > _MOST_DEPTH and _deeper(parsed, _MOST_DEPTH):
+        raise Fault(
+            code=INVALID_REQUEST, message=f"The body is nested more than {_MOST_DEPTH} deep.", request_id=id_of(parsed)
+        )
+    if _MANY_DIGITS in body.translate(_ONLY_DIGITS) and (number := _beyond_64_bits(body)) is not None:
+        raise Fault(
+            code=INVALID_REQUEST,
+            message=f"The whole number {number[:40]} is beyond 64 bits and would lose digits; send it as a string.",
+            request_id=id_of(parsed),
+        )
+    return parsed
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether arrays and objects are nested more than so many levels deep."""
+    level = [value]
+    for _ in range(levels + 1):
+        nodes = [node for node in level if isinstance(node, dict | list)]
+        level = [child for node in nodes for child in (node.values() if isinstance(node, dict) else node)]
+    return any(isinstance(node, dict | list) for node in nodes)
+
+
+def _beyond_64_bits(body: bytes) -> str | None:
+    """The first whole number of a JSON text that orjson would not keep as it is."""
+    found: list[str] = []
+
+    def whole(digits: str) -> int:
+        if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
+            found.append(digits)
+        return 0
+
+    json.loads(body, parse_int=whole)
+    return found[0] if found else None
 
 
 async def _read(head: Head, receive: Receive) -> bytes:
@@ -127,12 +178,11 @@ async def _read(head: Head, receive: Receive) -> bytes:
 def era_of(head: Head, body: Any) -> str | None:
     """The revision the headers name; None for 2026-07-28, which the envelope has to confirm.
 
-    A missing version header means 2025-03-26, except on a body that carries the envelope of 2026-07-28.
+    A missing version header means 2025-03-26. A body that carries the envelope of 2026-07-28 is held to its rules
+    whatever the header says.
     """
-    version = head.headers.get(wire.VERSION_HEADER)
-    if version is None:
-        return None if _enveloped(body) else wire.BATCH_VERSION
-    return version if version in wire.HANDSHAKE else None
+    version = head.headers.get(wire.VERSION_HEADER, wire.BATCH_VERSION)
+    return version if version in wire.HANDSHAKE and not _enveloped(body) else None
 
 
 def _enveloped(body: Any) -> bool:
@@ -172,6 +222,6 @@ def check_message(message: Any) -> str:
 
 
 def id_of(message: Any) -> Any:
-    """The id to answer to, or None when the message has none that could be used."""
-    found = message.get("id") if isinstance(message, dict) else None
+    """The id to answer to, or None when the message has none that could be used, or answers one of ours itself."""
+    found = message.get("id") if isinstance(message, dict) and not message.keys() & {"result", "error"} else None
     return found if isinstance(found, str | int) and not isinstance(found, bool) else None

@@ -23,7 +23,7 @@ _scopes: defaultdict[Key, list[anyio.CancelScope]] = defaultdict(list)
 def entered(
     caller: Caller, message: dict[str, Any], scope: anyio.CancelScope, *, cancellable: bool
 ) -> Iterator[None]:
-    """Make the request findable while it runs."""
+    """Make the request findable while it runs; `scope` is what a cancellation cancels."""
     if not cancellable or message["method"] != "tools/call":
         yield
         return

@@ -8,34 +8,13 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 
-from gateway import lists, translate
-from gateway.errors import UNAVAILABLE, Fault
+from gateway import lists, tool_calls
 from gateway.visit import Visit
 from gateway.wire import MODERN
-from audit.writer import LedgerUnavailable
 from lib.version import VERSION
-from policy.decide import Refusal
-from tools import calls
 from tools.catalog import Catalog
 
 Ctx = ServerRequestContext[Any, Visit]
-
-
-class _Reporter:
-    """A Report that sends progress and log messages on the request's own stream."""
-
-    def __init__(self, ctx: Ctx):
-        self._ctx = ctx
-        self._furthest = float("-inf")
-
-    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        """Progress must increase (MCP basic/utilities/progress), so a step back is not sent."""
-        if progress > self._furthest:
-            self._furthest = progress
-            await self._ctx.session.report_progress(progress, total, message)
-
-    async def log(self, level: Any, data: Any) -> None:
-        await self._ctx.session.send_log_message(level, data, related_request_id=self._ctx.request_id)
 
 
 async def list_tools(ctx: Ctx, params: types.PaginatedRequestParams | None) -> dict[str, Any]:
@@ -44,25 +23,8 @@ async def list_tools(ctx: Ctx, params: types.PaginatedRequestParams | None) -> d
 
 
 async def call_tool(ctx: Ctx, params: types.CallToolRequestParams) -> dict[str, Any]:
-    """Use a tool. Arguments may be missing, which means none."""
-    visit = _visit(ctx)
-    info = ctx.session.client_params.client_info.model_dump() if ctx.session.client_params else None
-    try:
-        ended = await calls.run(
-            visit.caller,
-            params.name,
-            params.arguments or {},
-            catalog=visit.catalog,
-            origin=visit.origin(ctx.meta or {}, info),
-            report=_Reporter(ctx),
-        )
-    except LedgerUnavailable as problem:
-        raise Fault(
-            code=UNAVAILABLE, message=f"{problem}. Try again in a few seconds.", status=503, headers={"Retry-After": "5"}
-        ) from None
-    if isinstance(ended, Refusal):
-        return translate.refusal(ended, ctx.protocol_version)
-    return translate.result(ended, ctx.protocol_version)
+    """Use a tool, for requests that the SDK had to judge first."""
+    return await tool_calls.call(_visit(ctx), ctx.protocol_version, ctx.params or {})
 
 
 async def set_level(ctx: Ctx, params: types.SetLevelRequestParams) -> types.EmptyResult:

@@ -7,17 +7,20 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from gateway import challenge
+from lib import hosts
 
 
 @require_safe
 def connect(request: HttpRequest, slug: str) -> HttpResponse:
     """What this URL is, and the line to paste for each host."""
     _, name, _ = _public(slug)
-    return render(request, "gateway/connect.html", {"name": name, "slug": slug, "url": challenge.resource(slug)})
+    url = challenge.resource(slug)
+    lines = hosts.connect_lines(url, name=slug)
+    return render(request, "gateway/connect.html", {"name": name, "url": url, "lines": lines, "no_key": hosts.NO_KEY})
 
 
 @require_safe
-def resource_metadata(request: HttpRequest, slug: str) -> JsonResponse:
+def resource_metadata(request: HttpRequest, slug: str) -> JsonResponse:  # noqa: ARG001 - Django gives it
     """OAuth 2.0 Protected Resource Metadata (RFC 9728) of one tenant's endpoint."""
     _, name, scopes = _public(slug)
     document = {

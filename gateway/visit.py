@@ -1,13 +1,15 @@
 """A visit: one HTTP request at a tenant's endpoint after it was let in."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tenants.caller import Caller
 from tools.catalog import Catalog
 from tools.values import Origin
+
+Notify = Callable[[dict[str, Any]], Awaitable[None]]
 
 # W3C Trace Context level 1, section 3.2.2.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -16,12 +18,13 @@ _TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Visit:
-    """Who came, what their tenant offers, and what of the request is kept."""
+    """Who came, what their tenant offers, what of the request is kept, and how to send news on its answer."""
 
     caller: Caller
     catalog: Catalog
     headers: Mapping[str, str]
     address: str
+    notify: Notify
 
     def origin(self, meta: Mapping[str, Any], client_info: Any) -> Origin:
         """Where a call came from; trace context is taken from `_meta` (SEP-414), else from the HTTP headers."""

@@ -5,8 +5,8 @@ revision). What it leaves out is its own HTTP transport, whose task group per re
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -28,16 +28,16 @@ from mcp.shared.inbound import (
 from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
 from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
-from mcp_types import SERVER_INFO_META_KEY
+from mcp_types import HEADER_MISMATCH, SERVER_INFO_META_KEY
 from mcp_types.methods import serialize_server_result
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from gateway.errors import INTERNAL_ERROR, INVALID_PARAMS, Fault
+from gateway.visit import Notify, Visit
 
 log = logging.getLogger(__name__)
 
-Notify = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = Mapping[str, str]
 
 HANDSHAKE = frozenset(HANDSHAKE_PROTOCOL_VERSIONS)
@@ -70,8 +70,12 @@ class _Exchange:
     notify_client: Notify
     progress_token: Any = None
     transport: TransportContext = _TRANSPORT
-    cancel_requested: anyio.Event = field(default_factory=anyio.Event)
     can_send_request: bool = False
+
+    @property
+    def cancel_requested(self) -> anyio.Event:
+        """Never set: here cancellation reaches a handler as cancellation."""
+        return anyio.Event()
 
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
@@ -92,7 +96,7 @@ class _Exchange:
 
 
 def classify(body: Mapping[str, Any], headers: Headers) -> Era:
-    """The envelope of a 2026-07-28 request, checked against its headers (spec: basic/transports, "Standard headers")."""
+    """The envelope of a 2026-07-28 request, checked against its headers (basic/transports, "Standard headers")."""
     verdict = classify_inbound_request(body, headers=headers)
     if isinstance(verdict, InboundModernRoute):
         return Era(
@@ -113,11 +117,19 @@ def check_version(version: str) -> None:
 def check_duplicates(lines: list[tuple[str, str]]) -> None:
     """Raise the Fault (-32020) when a routing header was sent twice."""
     if (name := find_duplicated_routing_header(lines)) is not None:
-        raise Fault(code=-32020, message=f"{name} header appears more than once")
+        raise Fault(code=HEADER_MISMATCH, message=f"{name} header appears more than once")
 
 
-def check_parameter_headers(schema: Mapping[str, Any], arguments: Mapping[str, Any], headers: Headers) -> None:
-    """Raise the Fault (-32020) when a `Mcp-Param-*` header and the argument it mirrors differ."""
+def check_parameter_headers(
+    schema: Mapping[str, Any], arguments: Mapping[str, Any], headers: Headers, lines: list[tuple[str, str]]
+) -> None:
+    """Raise the Fault (-32020) when a `Mcp-Param-*` header and the argument it mirrors differ, or it was sent twice.
+
+    lines: the headers as they came, since `headers` no longer shows that one came twice.
+    """
+    sent = [name for name, _ in lines if name.startswith("mcp-param-")]
+    if len(sent) != len(set(sent)):
+        raise Fault(code=HEADER_MISMATCH, message="an Mcp-Param header appears more than once")
     rejection = validate_mcp_param_headers(schema, arguments, headers)
     if rejection is not None:
         raise _fault(rejection)
@@ -128,13 +140,13 @@ async def serve(
     era: Era,
     message: Mapping[str, Any],
     *,
-    visit: Any,
+    visit: Visit,
     identity: InitializationOptions,
-    notify: Notify,
 ) -> dict[str, Any]:
     """Serve one JSON-RPC request through the SDK and return its result, shaped for the caller's revision.
 
-    visit: what handlers find as `ctx.request`. identity: who the tenant's server says it is.
+    visit: what handlers find as `ctx.request`; its `notify` carries their notifications. identity: who the tenant's
+    server says it is.
     Raises Fault, and lets cancellation through.
     """
     connection = Connection.from_envelope(era.version, era.client_info, era.capabilities)
@@ -142,7 +154,7 @@ async def serve(
     exchange = _Exchange(
         request_id=message["id"],
         message_metadata=ServerMessageMetadata(request_context=visit),
-        notify_client=notify,
+        notify_client=visit.notify,
         progress_token=progress_token_from_params(params),
     )
     runner: ServerRunner[Any] = ServerRunner(server, connection, {}, init_options=identity)
@@ -150,11 +162,11 @@ async def serve(
         result = await runner.on_request(exchange, message["method"], params)
     except (MCPError, ValidationError) as problem:
         raise _translated(problem, modern=era.modern) from None
-    except Fault as fault:
-        # Before 2026-07-28 an error of the JSON-RPC layer is an answer like any other to HTTP.
-        if fault.status == 400 and not era.modern:
-            fault.status = 200
-        raise
+    return stamped(result, era, identity)
+
+
+def stamped(result: dict[str, Any], era: Era, identity: InitializationOptions) -> dict[str, Any]:
+    """The result with who answered, which 2026-07-28 wants on every one."""
     if era.modern:
         result["_meta"] = {**result.get("_meta", {}), SERVER_INFO_META_KEY: server_info(identity)}
     return result
@@ -184,6 +196,8 @@ def _translated(problem: MCPError | ValidationError, *, modern: bool) -> Fault:
         code, text, data = INVALID_PARAMS, f"Invalid request parameters: {where}: {first['msg']}"[:500], None
     else:
         code, text, data = problem.error.code, problem.error.message, problem.error.data
+        if isinstance(data, str):
+            data = data[:200]  # it repeats what the client sent
     if code == INTERNAL_ERROR:
         log.error("the SDK could not serve a request: %s", text)
     return Fault(code=code, message=text, data=data, status=ERROR_CODE_HTTP_STATUS.get(code, 200) if modern else 200)
