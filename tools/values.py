@@ -133,3 +133,12 @@ class Call:
     arguments: dict[str, Any]
     origin: Origin
     report: Report = field(default_factory=Silent)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Described:
+    """What a kind knows of a tool without being told: its schemas and a first description."""
+
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any] | None
+    description: str

@@ -5,7 +5,7 @@ from typing import Any, Protocol, cast
 from pydantic import BaseModel
 
 from tools.kinds import function, http
-from tools.values import Call, Result
+from tools.values import Call, Described, Result
 
 
 class Kind(Protocol):
@@ -31,3 +31,10 @@ KINDS: dict[str, Kind] = {
 def parse_config(kind: str, config: dict[str, Any]) -> BaseModel:
     """The kind's own Config; raises KeyError for an unknown kind and pydantic.ValidationError for a wrong config."""
     return KINDS[kind].Config.model_validate(config)
+
+
+def derived(kind: str, config: dict[str, Any]) -> Described | None:
+    """The schemas that a kind knows by itself from a valid config, such as a function's; None for the others."""
+    derive = getattr(KINDS[kind], "derive", None)
+    found: Described | None = derive(config) if derive else None
+    return found

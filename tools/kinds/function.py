@@ -8,9 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tools import functions
 from tools.errors import Misconfigured, ToolError
-from tools.values import Call, Result
+from tools.values import Call, Described, Result
 
 NEEDS_CONNECTION = False
+
+
+def _choices(schema: dict[str, Any]) -> None:
+    """Lets forms offer what is registered."""
+    schema["enum"] = sorted(functions.load())
 
 
 class Config(BaseModel):
@@ -18,7 +23,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    function: str = Field(description="The name it is registered under.")
+    function: str = Field(description="The name it is registered under.", json_schema_extra=_choices)
 
     @field_validator("function")
     @classmethod
@@ -27,6 +32,16 @@ class Config(BaseModel):
         if name not in known:
             raise ValueError(f"no function is registered as {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
         return name
+
+
+def derive(config: dict[str, Any]) -> Described | None:
+    """The schemas and docstring of the function that a config names."""
+    known = functions.load().get(str(config.get("function")))
+    if known is None:
+        return None
+    return Described(
+        input_schema=known.input_schema(), output_schema=known.output_schema(), description=known.description()
+    )
 
 
 async def run(call: Call) -> Result:
