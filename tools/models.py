@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator, URLValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -11,6 +11,10 @@ from tenants.models import Tenant, User
 
 # MCP 2026-07-28, server/tools: 1 to 128 of these characters.
 TOOL_NAME = RegexValidator(r"^[A-Za-z0-9_.-]{1,128}$", _("1 to 128 letters, digits, _ . or -"))
+
+UPSTREAM = URLValidator(schemes=["http", "https"])
+# MCP basic, data type Icon: hosts take https and data URLs only, as anything else could run or leak something.
+PICTURE = RegexValidator(r"^(https://[^\s\"'<>]+|data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/=]+)$", _("https: or data:image/…"))
 
 
 def empty_input() -> dict[str, Any]:
@@ -33,7 +37,9 @@ class Connection(models.Model):
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="connections")
     name = models.CharField(max_length=100)
-    base_url = models.URLField(max_length=500, help_text=_("Every request of its tools stays below this URL."))
+    base_url = models.CharField(
+        max_length=500, validators=[UPSTREAM], help_text=_("Every request of its tools stays below this URL.")
+    )
     auth = models.CharField(max_length=16, choices=Auth.choices, default=Auth.NONE)
     auth_name = models.CharField(
         max_length=100, blank=True, help_text=_("The header's or query parameter's name, such as X-API-Key.")
@@ -73,7 +79,9 @@ class Definition(models.Model):
     open_world = models.BooleanField(default=True, help_text=_("It reaches beyond the company's own systems."))
     scopes = ArrayField(models.CharField(max_length=63), default=list, blank=True)
     tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)
-    icon = models.URLField(max_length=500, blank=True, help_text=_("An https or data URL of a small picture."))
+    icon = models.CharField(
+        max_length=4000, blank=True, validators=[PICTURE], help_text=_("An https or data URL of a small picture.")
+    )
     timeout = models.PositiveIntegerField(
         default=20,
         validators=[MinValueValidator(1), MaxValueValidator(3600)],

@@ -56,8 +56,13 @@ async def _follow(outbound: Outbound) -> Inbound:
     allowance = _allowance(outbound)
     hop = _first_hop(outbound)
     for remaining in range(outbound.follow_redirects, -1, -1):
-        check_url(hop.url, allowance)
-        answer = await _exchange(hop, outbound, may_redirect=outbound.follow_redirects > 0)
+        try:
+            check_url(hop.url, allowance)
+            answer = await _exchange(hop, outbound, may_redirect=outbound.follow_redirects > 0)
+        except FetchError as problem:
+            # Whatever became of this hop, an earlier one was sent.
+            problem.sent = problem.sent or remaining < outbound.follow_redirects
+            raise
         if isinstance(answer, Inbound):
             return answer
         if remaining:

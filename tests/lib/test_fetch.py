@@ -496,6 +496,13 @@ async def test_a_redirect_to_a_private_address_is_refused(target: str, serve: Se
         await fetch(outbound(f"http://127.0.0.1:{port}/"))
 
 
+async def test_what_a_redirect_leads_to_does_not_unsend_the_request_that_was_redirected(serve: Serve) -> None:
+    port = await serve(redirects(303, "http://10.0.0.1/"))
+    with pytest.raises(Blocked) as refused:
+        await fetch(outbound(f"http://127.0.0.1:{port}/", method="POST", body=b"paid"))
+    assert refused.value.sent
+
+
 async def test_a_redirect_to_a_name_with_a_private_address_is_refused(serve: Serve, names: Names) -> None:
     port = await serve(redirects(307, "http://innocent.example/"))
     names.table["innocent.example"] = [["10.0.0.1"]]
