@@ -31,6 +31,10 @@ class Batch(Generic[In, Out]):
         self._space = asyncio.Condition()
 
     async def __call__(self, item: In) -> Out:
+        return await (await self.put(item))
+
+    async def put(self, item: In) -> asyncio.Future[Out]:
+        """Hand the item in and get the future of its result. Cancelled before it returns, the item is not in."""
         while len(self._waiting) >= self._room:
             async with self._space:
                 await self._space.wait_for(lambda: len(self._waiting) < self._room)
@@ -38,7 +42,11 @@ class Batch(Generic[In, Out]):
         self._waiting.append((item, future))
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
-        return await future
+        return future
+
+    def __len__(self) -> int:
+        """How many items wait for their turn."""
+        return len(self._waiting)
 
     async def drain(self) -> None:
         """Wait until everything that was handed in is done."""
@@ -58,16 +66,26 @@ class Batch(Generic[In, Out]):
 
     async def _attempt(self, items: list[In]) -> Sequence[Out | BaseException]:
         try:
-            return await self._work(items)
+            results = await self._work(items)
         except Exception as problem:
             return [problem] * len(items)
+        except BaseException as problem:
+            # The loop is being taken down: whoever waits must not wait for ever.
+            self._settle(list(self._waiting), [problem] * len(self._waiting))
+            self._waiting.clear()
+            return [problem] * len(items)
+        if len(results) != len(items):
+            return [RuntimeError(f"{len(results)} results for {len(items)} items")] * len(items)
+        return results
 
     @staticmethod
     def _settle(taken: list[tuple[In, asyncio.Future[Out]]], results: Sequence[Out | BaseException]) -> None:
         for (_, future), result in zip(taken, results, strict=True):
             if future.done():
                 continue
-            if isinstance(result, BaseException):
+            if isinstance(result, asyncio.CancelledError):
+                future.cancel()
+            elif isinstance(result, BaseException):
                 future.set_exception(result)
             else:
                 future.set_result(result)

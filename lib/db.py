@@ -64,7 +64,13 @@ async def open_pool(*, size: int = 8) -> AsyncIterator[Pool]:
     """Open the async pool of the running event loop; whoever owns the loop's lifespan calls this once."""
     loop = asyncio.get_running_loop()
     pool: Pool = AsyncConnectionPool(
-        conninfo(), min_size=1, max_size=size, open=False, timeout=10, kwargs={"autocommit": True, "prepare_threshold": 0}
+        conninfo(),
+        min_size=1,
+        max_size=size,
+        open=False,
+        timeout=10,
+        check=_check,
+        kwargs={"autocommit": True, "prepare_threshold": 0},
     )
     async with pool:
         _pools[loop] = pool
@@ -123,12 +129,9 @@ class Lane:
         return self._cursor
 
     def _broke_while_idle(self, now: float) -> bool:
-        """Whether there is something to read: Postgres says nothing unasked, except that it is going away."""
         if self._cursor is None or now - self._used < _SURELY_ALIVE:
             return False
-        poll = select.poll()
-        poll.register(self._cursor.connection.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        return _spoken_to(self._cursor.connection.fileno())
 
 
 def lane(name: str) -> Lane:
@@ -139,6 +142,20 @@ def lane(name: str) -> Lane:
     if name not in lanes:
         lanes[name] = Lane()
     return lanes[name]
+
+
+def _spoken_to(fileno: int) -> bool:
+    """Whether there is something to read: Postgres says nothing unasked, except that it is going away."""
+    poll = select.poll()
+    poll.register(fileno, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+async def _check(connection: AsyncConnection[Any]) -> None:
+    """Keeps the pool from handing out a connection that broke while it lay idle; asks nothing of Postgres."""
+    if connection.closed or _spoken_to(connection.fileno()):
+        await connection.close()  # or the pool would take it back
+        raise psycopg.OperationalError("the connection was closed while it was idle")
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ lets the narrow SECURITY DEFINER functions work), which is why the hub must neve
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import RunSQL
 from psycopg import AsyncConnection
@@ -39,11 +40,15 @@ def definer(signature: str, returns: str, body: str, *, language: str = "sql", v
 
 
 def grant(owner: BaseDatabaseWrapper, role: str, tables: Mapping[str, str], functions: Iterable[str]) -> None:
-    """Give `role` the listed privileges on each table and EXECUTE on each function, taking away anything else."""
+    """Give `role` the listed privileges on each table and EXECUTE on each function, taking away anything else.
+
+    One transaction, so that a hub that is serving meanwhile never finds itself without its rights.
+    """
     quote = owner.ops.quote_name
-    with owner.cursor() as cursor:
+    with transaction.atomic(using=owner.alias), owner.cursor() as cursor:
         cursor.execute(f"GRANT USAGE ON SCHEMA public TO {quote(role)}")
         cursor.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {quote(role)}")
+        cursor.execute(f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM {quote(role)}")
         cursor.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {quote(role)}")
         for table, privileges in tables.items():
             if privileges:

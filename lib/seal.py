@@ -13,7 +13,13 @@ class SealError(Exception):
 
 @lru_cache(maxsize=1)
 def _keyring(keys: tuple[str, ...]) -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in keys])
+    try:
+        return MultiFernet([Fernet(key.strip()) for key in keys])
+    except ValueError:
+        raise SealError(
+            "SEAL_KEYS takes Fernet keys with commas between, the newest first; one of them is not 32 bytes in "
+            "URL-safe base64"
+        ) from None
 
 
 def seal(plain: str) -> bytes:
@@ -30,8 +36,8 @@ def unseal(sealed: bytes) -> str:
 
 
 def reseal(sealed: bytes) -> bytes:
-    """The same secret under the newest key, for rotation."""
-    return _keyring(tuple(settings.SEAL_KEYS)).rotate(bytes(sealed))
+    """The same secret under the newest key, for rotation; raises SealError when no key opens it."""
+    return seal(unseal(sealed))
 
 
 def digest(data: bytes) -> str:
