@@ -1,6 +1,7 @@
 """Making ledger rows: plain dicts that `audit_append` takes as JSON."""
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -15,7 +16,27 @@ _MOST_PREVIEW = 4096
 
 def digest(value: Any) -> str:
     """A keyed digest of a JSON value; equal values give equal digests whatever the order of their keys."""
-    return seal.digest(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+    try:
+        return seal.digest(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+    except orjson.JSONEncodeError:
+        return seal.digest(_uncommon(value))
+
+
+def _uncommon(value: Any) -> bytes:
+    """Bytes for what orjson refuses: depth beyond 254, whole numbers beyond 64 bits, lone surrogates."""
+    parts: list[str] = []
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Mapping):
+            parts.append(f"{{{len(node)}")
+            waiting += [part for name in sorted(node, key=str) for part in (node[name], str(name))]
+        elif isinstance(node, list | tuple):
+            parts.append(f"[{len(node)}")
+            waiting += node
+        else:
+            parts.append(ascii(node))
+    return " ".join(parts).encode()
 
 
 def preview(value: Any, *, hidden: frozenset[str] = frozenset()) -> Any:

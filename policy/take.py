@@ -5,6 +5,7 @@ time is at most one window ahead, which allows a full burst and then an even flo
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -40,6 +41,9 @@ class Charge:
     rule: LimitRule
 
 
+_CLOSED = -1
+"""What `policy_take` answers for a call when a bucket is not there yet; then nothing was charged."""
+
 Taken = tuple[str, float] | None
 """The bucket that refused and the seconds until it has room; None when all were taken."""
 
@@ -54,14 +58,15 @@ async def take(caller: Caller, tool: str, rules: Sequence[LimitRule]) -> Refusal
     taken = await _batch()(charges)
     if taken is None:
         return None
-    bucket, wait = taken
+    bucket, exact = taken
+    wait = math.ceil(max(exact, 0.1) * 10) / 10  # up, so that whoever waits that long is let in
     rule = next(charge.rule for charge in charges if charge.bucket == bucket)
     return Refusal(
         reason="rate_limited",
         message=f"Over the limit of {rule.calls} calls in {rule.seconds} s for {Per(rule.per).label}. "
-        f"Nothing was run. Wait {max(wait, 0.1):.1f} s and call again.",
+        f"Nothing was run. Wait {wait:.1f} s and call again.",
         retryable=True,
-        retry_after=round(max(wait, 0.1), 1),
+        retry_after=wait,
     )
 
 
@@ -84,17 +89,22 @@ def _batch() -> Batch[Sequence[Charge], Taken]:
 
 async def _take(calls: Sequence[Sequence[Charge]]) -> list[Taken]:
     rows = [(index, charge) for index, charges in enumerate(calls) for charge in charges]
-    answers = await db.lane("limits").fetch(
-        "SELECT call, bucket, wait FROM policy_take(%s::int[], %s::text[], %s::float8[], %s::float8[])",
-        [
-            [index for index, _ in rows],
-            [charge.bucket for _, charge in rows],
-            [charge.cost for _, charge in rows],
-            [charge.window for _, charge in rows],
-        ],
-    )
-    refused = {call: (bucket, wait) for call, bucket, wait in answers}
-    return [refused.get(index) for index in range(len(calls))]
+    buckets = [charge.bucket for _, charge in rows]
+    lane = db.lane("limits")
+    while True:
+        answers = await lane.fetch(
+            "SELECT call, bucket, wait FROM policy_take(%s::int[], %s::text[], %s::float8[], %s::float8[])",
+            [
+                [index for index, _ in rows],
+                buckets,
+                [charge.cost for _, charge in rows],
+                [charge.window for _, charge in rows],
+            ],
+        )
+        refused = {call: (bucket, wait) for call, bucket, wait in answers}
+        if _CLOSED not in refused:
+            return [refused.get(index) for index in range(len(calls))]
+        await lane.fetch("SELECT policy_open(%s::text[])", [buckets])
 
 
 async def forget() -> None:

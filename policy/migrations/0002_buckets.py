@@ -13,6 +13,8 @@ CREATE UNLOGGED TABLE policy_bucket (
 """
 
 # Locks every bucket it needs in one order (no deadlocks), counts in memory in the order the calls came, writes once.
+# A bucket that is not there yet must not be made here: the locks held by then would be out of order. The answer is one
+# row for call -1, and the caller opens the buckets in a transaction of its own and asks again.
 TAKE = """
 DECLARE
     names text[];
@@ -27,14 +29,14 @@ DECLARE
     worst float8;
     worst_bucket text;
 BEGIN
-    FOR attempt IN 1..2 LOOP
-        SELECT array_agg(key), array_agg(tat), array_agg(false) INTO names, tats, changed FROM (
-            SELECT key, tat FROM policy_bucket WHERE key = ANY (buckets) ORDER BY key FOR UPDATE
-        ) held;
-        EXIT WHEN coalesce(array_length(names, 1), 0) = (SELECT count(DISTINCT b) FROM unnest(buckets) b);
-        INSERT INTO policy_bucket (key, tat) SELECT DISTINCT b, 0 FROM unnest(buckets) b ORDER BY b
-            ON CONFLICT DO NOTHING;
-    END LOOP;
+    SELECT array_agg(key), array_agg(tat), array_agg(false) INTO names, tats, changed FROM (
+        SELECT key, tat FROM policy_bucket WHERE key = ANY (buckets) ORDER BY key FOR UPDATE
+    ) held;
+    IF coalesce(array_length(names, 1), 0) < (SELECT count(DISTINCT b) FROM unnest(buckets) b) THEN
+        call := -1;
+        RETURN NEXT;
+        RETURN;
+    END IF;
     moment := extract(epoch FROM clock_timestamp());
     WHILE first <= total LOOP
         last := first;
@@ -68,6 +70,20 @@ END
 """
 
 
+# Makes the buckets that are not there, full: in one order, holding nothing else.
+OPEN = """
+    INSERT INTO policy_bucket (key, tat)
+    SELECT DISTINCT b, extract(epoch FROM clock_timestamp()) FROM unnest(buckets) b ORDER BY b ON CONFLICT DO NOTHING
+"""
+
+# Drops what has been full for a while. Buckets in use are left for the next round rather than waited for.
+FORGET = """
+    DELETE FROM policy_bucket WHERE key IN (
+        SELECT key FROM policy_bucket WHERE tat < extract(epoch FROM clock_timestamp()) - 10 FOR UPDATE SKIP LOCKED
+    )
+"""
+
+
 class Migration(migrations.Migration):
     dependencies = [("policy", "0001_initial")]
     operations = [
@@ -79,7 +95,6 @@ class Migration(migrations.Migration):
             TAKE,
             language="plpgsql",
         ),
-        definer(
-            "policy_forget()", "void", "DELETE FROM policy_bucket WHERE tat < extract(epoch FROM clock_timestamp())"
-        ),
+        definer("policy_open(buckets text[])", "void", OPEN),
+        definer("policy_forget()", "void", FORGET),
     ]
