@@ -14,19 +14,10 @@ from tenants.models import Member
 from tenants.scopes import expand, reachable
 
 
-@transaction.atomic
-def issue_key(
-    member: Member,
-    *,
-    name: str,
-    actor: str,
-    scopes: Iterable[str] | None = None,
-    expires_at: datetime.datetime | None = None,
-) -> tuple[APIKey, str]:
-    """A new key and its secret, which is shown this once.
+def check_scopes(member: Member, scopes: Iterable[str] | None) -> frozenset[str]:
+    """The scopes a key of this member gets: these, or for None all that the role may hold.
 
-    scopes: names; None for everything the member's role may hold. Raises ValidationError for a scope that the tenant
-    does not have or the member may not hold, naming what is allowed.
+    Raises ValidationError for a scope that the tenant does not have or the member may not hold, naming what is allowed.
     """
     rules = queries.scope_rules(member.tenant_id)
     allowed = reachable(member.role, rules)
@@ -38,6 +29,23 @@ def issue_key(
                 f"Allowed: {', '.join(sorted(allowed)) or 'no scopes'}."
             }
         )
+    return wanted
+
+
+@transaction.atomic
+def issue_key(
+    member: Member,
+    *,
+    name: str,
+    actor: str,
+    scopes: Iterable[str] | None = None,
+    expires_at: datetime.datetime | None = None,
+) -> tuple[APIKey, str]:
+    """A new key and its secret, which is shown this once.
+
+    scopes: names; None for everything the member's role may hold. Raises ValidationError, as check_scopes does.
+    """
+    wanted = check_scopes(member, scopes)
     secret = new_secret()
     key = APIKey(
         tenant_id=member.tenant_id,
@@ -50,9 +58,7 @@ def issue_key(
     )
     key.full_clean(exclude=["digest", "prefix"])
     key.save()
-    changes.record(
-        tenant_id=key.tenant_id, actor=actor, verb="issued", subject=key, after=changes.snapshot(key)
-    )
+    changes.record(tenant_id=key.tenant_id, actor=actor, verb="issued", subject=key, after=changes.snapshot(key))
     return key, secret
 
 

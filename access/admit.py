@@ -46,6 +46,8 @@ _used: set[int] = set()
 async def admit(slug: str, secret: str | None) -> Door | None:
     """Who is at `/t/<slug>/`: None for a tenant that is unknown or disabled; a Door without a Caller for a secret that
     is missing, unknown, revoked, expired, another tenant's, or whose member or user is gone or inactive."""
+    if not slug.isprintable():
+        return None  # Postgres takes no NUL, and this read is shared with other callers
     found = await _batch()((slug, digest_of(secret) if secret else ""))
     if found is None:
         return None
@@ -105,9 +107,9 @@ async def _look_up(asked: Sequence[tuple[str, str]]) -> list[_Found | None]:
 
 async def record_use() -> None:
     """Write down when keys were last used; called now and then, so it costs a request nothing."""
-    used = list(_used)
-    _used.difference_update(used)
+    used = sorted(_used)
     if used:
         async with db.pool().connection() as conn:
             await conn.execute("SELECT access_touch(%s::bigint[])", [used])
+        _used.difference_update(used)
 

@@ -18,9 +18,7 @@ def create_tenant(tenant: Tenant, *, actor: str) -> Tenant:
     db.widen_scope(tenant.id)
     tenant.full_clean()
     tenant.save(force_insert=True)
-    changes.record(
-        tenant_id=tenant.id, actor=actor, verb="created", subject=tenant, after=changes.snapshot(tenant)
-    )
+    changes.record(tenant_id=tenant.id, actor=actor, verb="created", subject=tenant, after=changes.snapshot(tenant))
     return tenant
 
 
@@ -43,7 +41,9 @@ def add_member(tenant: Tenant, user: User, *, role: Role, actor: str) -> Member:
 
 
 @transaction.atomic
-def define_scopes(tenant: Tenant, scopes: Mapping[str, str], *, actor: str, implies: Mapping[str, Iterable[str]]) -> None:
+def define_scopes(
+    tenant: Tenant, scopes: Mapping[str, str], *, actor: str, implies: Mapping[str, Iterable[str]]
+) -> None:
     """Make sure the tenant has these scopes: name to description. Existing ones are left as they are."""
     for name, description in scopes.items():
         scope, created = Scope.objects.get_or_create(

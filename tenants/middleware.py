@@ -17,7 +17,7 @@ def own_transactions(view: Callable[..., HttpResponse]) -> Callable[..., HttpRes
 
 
 class TenantScopeMiddleware:
-    """One transaction per page, rolled back when the page fails, scoped by row-level security to the reader's tenants."""
+    """One transaction per page, rolled back when the page fails, in which only the reader's tenants are in sight."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Who there is: people, the teams that own an endpoint, what a person is in a team, and what a team calls permissions."""
+"""Who there is: people, the teams that own an endpoint, what a person is in a team, what a team calls permissions."""
 
 from typing import Any
 
@@ -74,7 +74,9 @@ class Scope(models.Model):
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="scopes")
     name = models.CharField(max_length=63, validators=[SCOPE_NAME])
-    description = models.CharField(max_length=200, help_text=_("What it lets somebody do, for the person who consents."))
+    description = models.CharField(
+        max_length=200, help_text=_("What it lets somebody do, for the person who consents.")
+    )
     implies = ArrayField(models.CharField(max_length=63), default=list, blank=True)
     roles = ArrayField(
         models.CharField(max_length=16, choices=Role.choices),

@@ -5,11 +5,12 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
+from pydantic import ValidationError as ConfigError
 
 from audit import changes
 from lib import seal
 from lib.schema import SchemaError, compile_schema
-from pydantic import ValidationError as ConfigError
+from tenants import actions as tenant_actions
 from tenants.models import Scope, User
 from tools.kinds import KINDS, parse_config
 from tools.manifest import manifest, manifest_hash
@@ -30,7 +31,7 @@ def check(definition: Definition, tenant_id: int) -> None:
             compile_schema(schema)
         except SchemaError as problem:
             errors[name] = str(problem)
-    if isinstance(definition.input_schema, dict) and definition.input_schema.get("type") != "object":
+    if not isinstance(definition.input_schema, dict) or definition.input_schema.get("type") != "object":
         errors.setdefault("input_schema", 'MCP asks for an object at the top: add "type": "object".')
     errors |= _kind_errors(definition) | _scope_errors(definition, tenant_id)
     if definition.connection is not None and definition.connection.tenant_id != tenant_id:
@@ -84,12 +85,18 @@ def roll_back(tool: Tool, to: Version, *, actor: User) -> Version:
     """Make an earlier version live again. The draft stays as it is."""
     if to.tool_id != tool.pk:
         raise ValidationError(f"{to} is not a version of {tool}.")
+    Tool.objects.select_for_update().get(pk=tool.pk)
     return _make_live(tool, to, actor=actor, verb="rolled back")
 
 
 def _make_live(tool: Tool, version: Version, *, actor: User, verb: str) -> Version:
-    before = tool.live
+    before = Version.objects.filter(tool=tool, pk=Tool.objects.values("live").get(pk=tool.pk)["live"]).first()
     Tool.objects.filter(pk=tool.pk).update(live=version)
+    # Asked after the update, which makes publishers of one tenant wait for each other.
+    if other := Tool.objects.filter(tenant_id=tool.tenant_id, live__name=version.name).exclude(pk=tool.pk).first():
+        raise ValidationError(
+            f"Hosts know another tool as {version.name!r}: the live version of {other.name}. Rename one of the two."
+        )
     tool.live = version
     changes.record(
         tenant_id=tool.tenant_id,
@@ -100,6 +107,19 @@ def _make_live(tool: Tool, version: Version, *, actor: User, verb: str) -> Versi
         after={"version": version.number, "manifest_hash": version.manifest_hash},
     )
     return version
+
+
+@transaction.atomic
+def remove_draft(tool: Tool, *, actor: User) -> None:
+    """Delete a tool that was never published; published versions stay for the ledger's sake."""
+    check_never_published(tool)
+    tenant_actions.remove(tool, actor=actor.username)
+
+
+def check_never_published(tool: Tool) -> None:
+    """Raise ValidationError when a tool has versions."""
+    if Version.objects.filter(tool=tool).exists():
+        raise ValidationError(f"{tool.name} was published, and the ledger speaks of its versions. Disable it instead.")
 
 
 @transaction.atomic
@@ -114,6 +134,14 @@ def set_enabled(tool: Tool, enabled: bool, *, actor: User) -> None:
             verb="enabled" if enabled else "disabled",
             subject=tool,
         )
+
+
+@transaction.atomic
+def save_connection(connection: Connection, *, actor: User, new_secret: str = "") -> None:
+    """Store a connection, and seal a new secret for it when one is given."""
+    tenant_actions.save(connection, actor=actor.username)
+    if new_secret:
+        set_secret(connection, new_secret, actor=actor)
 
 
 @transaction.atomic

@@ -12,7 +12,8 @@ import anyio
 
 from audit import entries
 from audit.models import Event, Outcome
-from audit.writer import writer
+from audit.writer import LedgerUnavailable, writer
+from lib import redact
 from lib.ids import uuid7
 from policy.decide import Refusal, decide, visible
 from policy.take import LimitRule, take
@@ -78,45 +79,56 @@ async def run_tool(
         refusal = await take(caller, tool.name, limits)
     if refusal is not None:
         return await _refuse(asked, refusal)
-    await writer().write(_row(asked, Event.STARTED))
     call = Call(id=asked.id, caller=caller, tool=tool, arguments=arguments, origin=origin, report=report)
-    return await _run(asked, call)
+    return await _run(asked, call, await writer().begin(_row(asked, Event.STARTED)))
 
 
-async def _run(asked: _Asked, call: Call) -> Result:
-    """Run and record the end, whatever the end is."""
-    begun = time.perf_counter()
+async def _run(asked: _Asked, call: Call, durable: asyncio.Future[None]) -> Result:
+    """Run once the started entry is durable, and record the end, whatever the end is."""
+    begun = None
     try:
-        result = outcome.settle(call.tool, await _attempt(call))
+        await durable
+        begun = time.perf_counter()
+        result = await _attempt(call)
+    except LedgerUnavailable:
+        # Its commit may have gone through unanswered; then this says that the call ended there.
+        await writer().disown(_row(asked, Event.REFUSED, outcome=Outcome.REFUSED, reason="ledger_unavailable"))
+        raise
     except BaseException:
         # Cancelled, or the process is being stopped: the entry still has to land before this unwinds.
         with anyio.CancelScope(shield=True):
             await writer().conclude(_row(asked, Event.FINISHED, outcome=Outcome.CANCELLED, begun=begun))
         raise
     ended = outcome.of(result)
-    await writer().conclude(_row(asked, Event.FINISHED, outcome=ended, reason=result.reason, begun=begun, result=result))
+    await writer().conclude(_row(asked, Event.FINISHED, outcome=ended, reason=result.reason, begun=begun))
     return result
 
 
 async def _attempt(call: Call) -> Result:
     """The kind's own work under the tool's deadline; every failure becomes something the model can read."""
+    deadline = asyncio.timeout(call.tool.timeout)
     try:
-        async with asyncio.timeout(call.tool.timeout):
-            return await KINDS[call.tool.kind].run(call)
-    except TimeoutError:
-        return Result.of_error(
-            f"{call.tool.name} did not answer within {call.tool.timeout:g} s and was stopped. "
-            f"It may have taken effect; check before calling again, or ask for less.",
-            "timeout",
-        )
+        async with deadline:
+            result = await KINDS[call.tool.kind].run(call)
+        return outcome.settle(call.tool, result)
     except ToolError as problem:
-        return Result.of_error(str(problem), problem.reason)
+        return outcome.settle(call.tool, Result.of_error(str(problem), problem.reason))
     except Exception:
+        if deadline.expired():  # rather than a TimeoutError of the tool's own
+            return _late(call.tool)
         log.exception("tool %s failed, call %s", call.tool.name, call.id)
         return Result.of_error(
             f"{call.tool.name} failed inside the hub. It is logged as call {call.id}; an admin can look it up.",
             "internal_error",
         )
+
+
+def _late(tool: LiveTool) -> Result:
+    return Result.of_error(
+        f"{tool.name} did not answer within {tool.timeout:g} s and was stopped. "
+        f"It may have taken effect; check before calling again, or ask for less.",
+        "timeout",
+    )
 
 
 async def _refuse(asked: _Asked, refusal: Refusal) -> Refusal:
@@ -130,7 +142,7 @@ def _asked(
     return _Asked(
         id=uuid7(),
         caller=caller,
-        name=name[:128],
+        name=tool.name if tool else redact.text(name)[:128],
         number=tool.number if tool else 0,
         digest=entries.digest(arguments),
         preview=entries.preview(arguments, hidden=tool.hidden if tool else frozenset()),
@@ -145,7 +157,6 @@ def _row(
     outcome: Outcome | None = None,
     reason: str = "",
     begun: float | None = None,
-    result: Result | None = None,
 ) -> dict[str, Any]:
     """A ledger row. What was asked is kept once, on the first row of the call."""
     caller, origin = asked.caller, asked.origin

@@ -19,6 +19,9 @@ from tools.kinds import KINDS, parse_config
 log = logging.getLogger(__name__)
 
 
+_NOT_THE_VALUE = {"properties", "patternProperties", "$defs", "definitions", "default", "examples", "const", "enum"}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveConnection:
     """A Connection with its credentials opened. They stay out of its repr."""
@@ -96,7 +99,10 @@ def make_live(row: Mapping[str, Any], connection: LiveConnection | None) -> Live
 
 
 def secret_names(schema: Any) -> frozenset[str]:
-    """Names of properties that a schema marks as secret: `writeOnly`, or `format: password`, at any depth."""
+    """Names of properties that a schema marks as secret, at any depth: `writeOnly` or `format: password`.
+
+    The mark may stand below the property, in `anyOf`, in `items` or behind a `$ref`, as for an optional secret.
+    """
     found: set[str] = set()
     waiting = [schema]
     while waiting:
@@ -106,13 +112,36 @@ def secret_names(schema: Any) -> frozenset[str]:
         elif isinstance(node, dict):
             properties = node.get("properties")
             if isinstance(properties, dict):
-                found |= {
-                    name
-                    for name, one in properties.items()
-                    if isinstance(one, dict) and (one.get("writeOnly") is True or one.get("format") == "password")
-                }
+                found |= {name for name, one in properties.items() if _is_secret(one, schema)}
             waiting += node.values()
     return frozenset(found)
+
+
+def _is_secret(node: Any, schema: Any) -> bool:
+    """Whether the value a property's schema describes is secret, as against one of its own properties."""
+    waiting, references = [node], set()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            if one.get("writeOnly") is True or one.get("format") == "password":
+                return True
+            reference = one.get("$ref")
+            if isinstance(reference, str) and reference not in references:
+                references.add(reference)
+                waiting.append(_referenced(reference, schema))
+            waiting += [value for name, value in one.items() if name not in _NOT_THE_VALUE]
+    return False
+
+
+def _referenced(reference: str, schema: Any) -> Any:
+    """What a JSON Pointer within the schema (RFC 6901) points at; None for any other reference."""
+    if not reference.startswith("#/"):
+        return None
+    for part in reference[2:].split("/"):
+        schema = schema.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(schema, dict) else None
+    return schema
 
 
 async def catalog(tenant_id: int, version: int) -> Catalog:
@@ -150,7 +179,7 @@ async def _load(tenant_id: int) -> tuple[int, Catalog]:
 
 async def _rows(conn: AsyncConnection[Any], query: str, tenant_id: int) -> list[dict[str, Any]]:
     async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(query, [tenant_id])  # type: ignore[arg-type]
+        await cursor.execute(query, [tenant_id])
         return await cursor.fetchall()
 
 

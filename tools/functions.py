@@ -66,6 +66,7 @@ class Function:
         return inspect.getdoc(self.call) or ""
 
 
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _registry: dict[str, Function] = {}
 
 
@@ -75,7 +76,7 @@ def function(name: str | None = None) -> Callable[[Callable[..., Any]], Callable
     def register(call: Callable[..., Any]) -> Callable[..., Any]:
         described = describe(name or call.__name__, call)
         known = _registry.get(described.name)
-        if known is not None and known.call.__qualname__ != call.__qualname__:
+        if known is not None and _place(known.call) != _place(call):
             raise ValueError(f"two functions are registered as {described.name!r}")
         _registry[described.name] = described
         return call
@@ -83,14 +84,23 @@ def function(name: str | None = None) -> Callable[[Callable[..., Any]], Callable
     return register
 
 
+def _place(call: Callable[..., Any]) -> tuple[str, str]:
+    """Where it is written; a module that is imported anew registers the same functions again."""
+    return call.__module__, call.__qualname__
+
+
 def describe(name: str, call: Callable[..., Any]) -> Function:
-    """Read a function's signature into schemas; raises TypeError for a parameter without a type."""
+    """Read a function's signature into schemas; raises TypeError for what cannot be called with named arguments."""
+    if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
+        raise TypeError(f"{name}: a generator gives no single result")
     hints = get_type_hints(call, include_extras=True)
     context_parameter = None
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(call).parameters.values():
         if hints.get(parameter.name) is Context:
             context_parameter = parameter.name
+        elif parameter.kind not in _BY_NAME:
+            raise TypeError(f"{name}: the parameter {parameter.name} cannot be given by name")
         elif parameter.name not in hints:
             raise TypeError(f"{name}: the parameter {parameter.name} has no type")
         else:

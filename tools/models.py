@@ -14,7 +14,9 @@ TOOL_NAME = RegexValidator(r"^[A-Za-z0-9_.-]{1,128}$", _("1 to 128 letters, digi
 
 UPSTREAM = URLValidator(schemes=["http", "https"])
 # MCP basic, data type Icon: hosts take https and data URLs only, as anything else could run or leak something.
-PICTURE = RegexValidator(r"^(https://[^\s\"'<>]+|data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/=]+)$", _("https: or data:image/…"))
+PICTURE = RegexValidator(
+    r"^(https://[^\s\"'<>]+|data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/=]+)$", _("https: or data:image/…")
+)
 
 
 def empty_input() -> dict[str, Any]:
@@ -50,7 +52,9 @@ class Connection(models.Model):
         models.CharField(max_length=255),
         default=list,
         blank=True,
-        help_text=_("Private hosts or networks it may reach, such as 10.1.2.3 or tickets.internal. Empty: public only."),
+        help_text=_(
+            "Private hosts or networks it may reach, such as 10.1.2.3 or tickets.internal. Empty: public only."
+        ),
     )
 
     unrecorded = ("secret",)
@@ -110,7 +114,9 @@ class Tool(Definition):
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="tools")
     enabled = models.BooleanField(default=True, help_text=_("A disabled tool vanishes at once."))
-    live = models.ForeignKey("Version", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+")
+    live = models.ForeignKey(
+        "Version", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

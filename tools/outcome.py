@@ -1,5 +1,6 @@
 """Judging what goes into a tool and what comes out: arguments, output schema, size. Pure."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -23,13 +24,18 @@ def check_arguments(tool: LiveTool, arguments: dict[str, Any]) -> Refusal | None
 
 
 def settle(tool: LiveTool, result: Result) -> Result:
-    """The result as the model may have it: it keeps the output schema and stays within the bound."""
+    """The result as the model may have it: it is JSON, keeps the output schema and stays within the bound."""
+    result = _encodable(result)
+    try:
+        structured = b"" if result.structured is ABSENT else orjson.dumps(result.structured)
+    except orjson.JSONEncodeError as problem:
+        return _broken(tool, f"it gave a value that JSON cannot carry ({problem})")
     if not result.is_error and tool.output is not None:
         if result.structured is ABSENT:
             return _broken(tool, "it gave no structured result")
         if not tool.output.is_valid(result.structured):
             return _broken(tool, _listed(tool.output.problems(result.structured, limit=3)))
-    return _bounded(tool, result)
+    return _bounded(tool, result, len(structured))
 
 
 def of(result: Result) -> Outcome:
@@ -51,8 +57,29 @@ def _listed(problems: list[Problem]) -> str:
     return "\n".join(f"- {problem.message}" for problem in problems)
 
 
-def _bounded(tool: LiveTool, result: Result) -> Result:
-    size = sum(_size(block) for block in result.content)
+def _encodable(result: Result) -> Result:
+    """The same with U+003F for lone surrogates, which have no UTF-8: file names and broken upstreams bring them."""
+    texts = [block.text for block in result.content if isinstance(block, Text)]
+    if all(text.isascii() or _is_unicode(text) for text in texts):
+        return result
+    content = (
+        Text(text=block.text.encode(errors="replace").decode()) if isinstance(block, Text) else block
+        for block in result.content
+    )
+    return replace(result, content=tuple(content))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _bounded(tool: LiveTool, result: Result, structured: int) -> Result:
+    """structured: its size in bytes; it counts like the content, which mostly repeats it."""
+    size = max(sum(_size(block) for block in result.content), structured)
     if size <= tool.max_result:
         return result
     notice = (

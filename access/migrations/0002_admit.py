@@ -37,6 +37,8 @@ class Migration(migrations.Migration):
         definer(
             "access_touch(used bigint[])",
             "void",
-            "UPDATE access_apikey SET last_used_at = clock_timestamp() WHERE id = ANY (used)",
+            # In one order, as two processes may tell of the same keys at once.
+            "UPDATE access_apikey SET last_used_at = clock_timestamp() WHERE id IN"
+            " (SELECT id FROM access_apikey WHERE id = ANY (used) ORDER BY id FOR NO KEY UPDATE)",
         ),
     ]

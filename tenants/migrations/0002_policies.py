@@ -9,7 +9,7 @@ BUMP = """
 CREATE FUNCTION tenants_bump() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE tenants_tenant SET catalog_version = catalog_version + 1
-        WHERE id = CASE TG_OP WHEN 'DELETE' THEN OLD.tenant_id ELSE NEW.tenant_id END;
+        WHERE id IN (OLD.tenant_id, NEW.tenant_id);
     RETURN NULL;
 END $$;
 CREATE FUNCTION tenants_bump_self() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -72,7 +72,9 @@ def _arguments(described: functions.Function, call: Call) -> dict[str, Any]:
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "arguments"
-        raise ToolError(f"{where}: {first['msg']}. Mend the argument and call again.", reason="invalid_arguments") from None
+        raise ToolError(
+            f"{where}: {first['msg']}. Mend the argument and call again.", reason="invalid_arguments"
+        ) from None
     return {name: getattr(parsed, name) for name in type(parsed).model_fields}
 
 

@@ -1,0 +1,96 @@
+"""What the tool editor shows beside the form: what a model sees, the lint, and the difference to the live version."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.core.exceptions import ValidationError
+from django.utils.safestring import SafeString
+
+from lib.html import coloured
+from tools import actions
+from tools.actions import DEFINED
+from tools.differences import Difference, differences
+from tools.lint import Finding, lint
+from tools.manifest import estimated_tokens, manifest, manifest_hash
+from tools.models import Definition, Tool, Version
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """A draft as it would be listed. sent: the bytes of the manifest as hosts get them. digest: of the whole draft,
+    with what a model does not see; what is confirmed is what is published."""
+
+    sent: str
+    shown: SafeString
+    tokens: int
+    list_tokens: int
+    list_count: int
+    hash: str
+    digest: str
+    findings: Sequence[Finding]
+    differences: Sequence[Difference]
+    live: Version | None
+
+
+def look(draft: Tool) -> Look:
+    """Everything about a draft, saved or not. Reads the tenant's live tools."""
+    listed, sisters = stored(manifest(draft)), sister_manifests(draft)
+    return Look(
+        sent=orjson.dumps(listed).decode(),
+        shown=coloured(listed),
+        tokens=estimated_tokens(listed),
+        list_tokens=estimated_tokens([listed, *sisters]),
+        list_count=len(sisters) + 1,
+        hash=manifest_hash(listed),
+        digest=digest(draft),
+        findings=lint(listed, sisters),
+        differences=differences(values(draft.live) if draft.live else None, values(draft)),
+        live=draft.live,
+    )
+
+
+def stored(value: Any) -> Any:
+    """JSON with its keys as Postgres keeps them (jsonb: by length, then bytewise), which is how they are sent."""
+    if isinstance(value, list):
+        return [stored(one) for one in value]
+    if isinstance(value, dict):
+        return {
+            name: stored(value[name]) for name in sorted(value, key=lambda name: (len(name.encode()), name.encode()))
+        }
+    return value
+
+
+def live_manifests(tenant_id: int, *, besides: int | None = None) -> list[dict[str, Any]]:
+    """What the tenant lists now, perhaps without one tool."""
+    tools = Tool.objects.filter(tenant_id=tenant_id, enabled=True, live__isnull=False).exclude(pk=besides)
+    return list(tools.order_by("name").values_list("live__manifest", flat=True))
+
+
+def sister_manifests(draft: Tool) -> list[dict[str, Any]]:
+    """What the tenant lists besides this tool."""
+    return live_manifests(draft.tenant_id, besides=draft.pk)
+
+
+def values(definition: Definition) -> dict[str, Any]:
+    """A definition's fields as plain values, the connection by its name."""
+    found = {name: getattr(definition, name) for name in DEFINED}
+    return {**found, "connection": definition.connection.name if definition.connection else None}
+
+
+def digest(definition: Definition) -> str:
+    """Of everything that publishing would freeze."""
+    frozen = {**values(definition), "connection": definition.connection_id}
+    return hashlib.sha256(orjson.dumps(frozen, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
+
+
+def why_not(draft: Tool) -> list[str]:
+    """Sentences that say why a draft cannot be published; none when it can."""
+    try:
+        draft.full_clean(exclude=["live"])
+        actions.check(draft, draft.tenant_id)
+    except ValidationError as problem:
+        return [f"{field}: {sentence}" for field, found in problem.message_dict.items() for sentence in found]
+    return []

@@ -1,0 +1,162 @@
+"""The forms for tools and connections."""
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from lib.fetch import allowance_of
+from tenants.administration import TenantForm
+from tenants.fields import ChecksField, JSONTextField, ListField
+from tenants.models import Scope
+from tools import actions
+from tools.config_form import config_errors, config_fields, read_config
+from tools.kinds import KINDS, derived
+from tools.models import Auth, Connection, Tool, empty_input
+
+
+class ToolForm(TenantForm):
+    """A tool's draft, with the fields of every kind's config; only those of the chosen kind count."""
+
+    kind = forms.ChoiceField(
+        choices=[(name, name) for name in KINDS],
+        widget=UnfoldAdminSelectWidget,
+        help_text="How it runs. The fields below belong to the kind.",
+    )
+    input_schema = JSONTextField(help_text="JSON Schema 2020-12 of the arguments.")
+    output_schema = JSONTextField(
+        required=False, rows=6, help_text="JSON Schema 2020-12 of the result; empty when it only gives text."
+    )
+    tags = ListField(required=False, help_text="Words to group tools by, with commas between.")
+
+    class Meta:
+        model = Tool
+        fields = [
+            "name", "title", "description", "input_schema", "output_schema", "read_only", "destructive", "idempotent",
+            "open_world", "scopes", "tags", "icon", "timeout", "max_result", "kind", "connection",
+        ]  # fmt: skip
+        widgets: ClassVar = {"description": UnfoldAdminTextareaWidget({"rows": 6}), "icon": UnfoldAdminTextInputWidget}
+        labels: ClassVar = {"read_only": "Reads only", "open_world": "Reaches beyond", "max_result": "Most result"}
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        for kind in KINDS:
+            config = self.instance.config if kind == self.instance.kind else {}
+            self.fields.update(config_fields(kind, config))
+        self.fields["scopes"] = ChecksField(
+            self._scopes(), help_text="Everything a caller needs. Without any, every member may use it."
+        )
+        connections = Connection.objects.filter(tenant=self.tenant)
+        self.fields["connection"] = forms.ModelChoiceField(
+            connections, required=False, widget=UnfoldAdminSelectWidget, help_text="Where its upstream is."
+        )
+
+    def _scopes(self) -> list[tuple[str, str]]:
+        known = {scope.name: f"{scope.name}: {scope.description}" for scope in Scope.objects.filter(tenant=self.tenant)}
+        gone = {name: f"{name} (no such scope any more)" for name in self.instance.scopes if name not in known}
+        return [*known.items(), *gone.items()]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        kind = cleaned.get("kind")
+        if kind:
+            config = read_config(kind, cleaned)
+            self.instance.config = config
+            for field, sentence in config_errors(kind, config):
+                self.add_error(field, sentence)
+            self._take_schemas(kind, config, cleaned)
+        return cleaned
+
+    def _take_schemas(self, kind: str, config: dict[str, Any], cleaned: dict[str, Any]) -> None:
+        """A schema nobody wrote comes from the kind, when the kind knows it."""
+        known = derived(kind, config)
+        if known and cleaned.get("input_schema") == empty_input() and not cleaned.get("output_schema"):
+            cleaned |= {"input_schema": known.input_schema, "output_schema": known.output_schema}
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        try:
+            actions.check(self.instance, self.tenant.pk)
+        except ValidationError as problem:
+            for field, sentences in problem.message_dict.items():
+                if field in self.fields and field not in self.errors:
+                    self.add_error(field, sentences)
+
+
+class ConnectionForm(TenantForm):
+    """A connection. Its secret goes in and never comes out again."""
+
+    new_secret = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=10_000,
+        label="Set a new secret",
+        widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password"}, render_value=False),
+        help_text="The token, password or key. It is sealed at once and cannot be shown again. "
+        "Leave empty to keep the one that is set.",
+    )
+    allow_hosts = ListField(
+        required=False,
+        lines=True,
+        help_text="Private hosts its tools may reach, one per line: 10.1.2.3, 10.0.0.0/8 or tickets.internal. "
+        "Leave empty for public addresses only, which is the safe choice: whatever is listed here can be reached by "
+        "everybody who can call one of its tools.",
+    )
+
+    class Meta:
+        model = Connection
+        fields = ["name", "base_url", "auth", "auth_name", "username", "allow_hosts"]
+        widgets: ClassVar = {"base_url": UnfoldAdminTextInputWidget}
+        labels: ClassVar = {
+            "base_url": "Base URL",
+            "auth": "With",
+            "auth_name": "Header or parameter",
+            "username": "User name",
+        }
+
+    def clean_base_url(self) -> str:
+        url: str = self.cleaned_data["base_url"]
+        if not url.startswith(("http://", "https://")):
+            raise ValidationError("The base URL starts with https:// or http://.")
+        if "@" in url.split("://", 1)[1].split("/", 1)[0]:
+            raise ValidationError("The base URL must not carry a user name or password; set them below.")
+        if "?" in url or "#" in url:
+            raise ValidationError("The base URL ends with its path, without ? or #.")
+        return url
+
+    def clean_allow_hosts(self) -> list[str]:
+        hosts: list[str] = self.cleaned_data["allow_hosts"]
+        try:
+            allowance_of(frozenset(hosts))
+        except ValueError as problem:
+            raise ValidationError(str(problem)) from None
+        return hosts
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("auth") in (Auth.HEADER, Auth.QUERY) and not cleaned.get("auth_name"):
+            self.add_error("auth_name", "Name the header or query parameter that carries the secret.")
+        if cleaned.get("auth") == Auth.BASIC and not cleaned.get("username"):
+            self.add_error("username", "Basic authentication needs a user name.")
+        return cleaned
+
+
+class TrialForm(forms.Form):
+    """Who tries a draft with which arguments."""
+
+    member = forms.ModelChoiceField(
+        queryset=None, widget=UnfoldAdminSelectWidget, help_text="It runs with everything this member's role may hold."
+    )
+    arguments = JSONTextField(rows=8, help_text="A JSON object.")
+
+    def clean_arguments(self) -> dict[str, Any]:
+        arguments = self.cleaned_data["arguments"]
+        if not isinstance(arguments, dict):
+            raise ValidationError('Arguments are a JSON object, like {"query": "invoice"}.')
+        return arguments
