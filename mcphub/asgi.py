@@ -25,7 +25,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
 
-_ENDPOINT = re.compile(r"/t/([^/]{1,100})/mcp")
+# What cannot be a slug matches too, as an empty one: strangers learn nothing from how a guess is spelled.
+_ENDPOINT = re.compile(r"/t/(?:([a-z0-9-]{1,48})|[^/]+)/mcp", re.DOTALL)
 _pages = get_asgi_application()
 
 
@@ -36,7 +37,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         return
     endpoint = _ENDPOINT.fullmatch(scope["path"]) if scope["type"] == "http" else None
     if endpoint is not None and not _browser(scope):
-        await door(scope, receive, send, endpoint[1])
+        await door(scope, receive, send, endpoint[1] or "")
         return
     await _pages(scope, receive, send)  # type: ignore[arg-type]
 

@@ -69,7 +69,7 @@ def database(name: str, url: str) -> dict[str, Any]:
             f"{name} is not a Postgres URL like postgresql://user:password@host/db: {problem}"
         ) from None
     known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    settings: dict[str, Any] = {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0}
+    settings: dict[str, Any] = {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
     settings |= {key: str(parts.pop(libpq, "") or "") for libpq, key in known.items()}
     settings["OPTIONS"] = parts
     return settings

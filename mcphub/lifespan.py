@@ -1,4 +1,4 @@
-"""What a process holds open while it serves calls: the database pool, the ledger writer, outbound HTTP, small chores."""
+"""What a process holds open while it serves calls: database pool, ledger writer, outbound HTTP, small chores."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from psycopg_pool import PoolTimeout
 
 from access.admit import record_use
 from audit.writer import open_writer
-from lib import db, fetch, rls
+from lib import db, fetch, rls, seal
 from policy.take import forget
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ class Unsafe(Exception):
 @asynccontextmanager
 async def lifespan() -> AsyncIterator[None]:
     """Everything `tools.calls.run` needs, on the running event loop; used by the web server and by commands."""
+    _check_secrets()
     async with db.open_pool(size=settings.DATABASE_POOL):
         await _check_role()
         async with open_writer():
@@ -41,6 +42,16 @@ async def lifespan() -> AsyncIterator[None]:
                 with contextlib.suppress(psycopg.Error, PoolTimeout):
                     await record_use()
                 await fetch.close()
+
+
+def _check_secrets() -> None:
+    """Without these nothing could be signed or sealed; found out now rather than by the first who needs them."""
+    if not all(settings.SEAL_KEYS):
+        raise Unsafe("SECRET_KEY and SEAL_KEYS must be set; `make run` makes them, see docs/how-to/production.md.")
+    try:
+        seal.seal("")
+    except seal.SealError as problem:
+        raise Unsafe(str(problem)) from None
 
 
 async def _check_role() -> None:

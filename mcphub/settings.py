@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from mcphub import env
+from mcphub.navigation import UNFOLD  # noqa: F401 - a setting
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA_DIR = env.folder("DATA_DIR", str(ROOT / ".data"))
@@ -46,9 +47,9 @@ INSTALLED_APPS = [
     "policy",
     "tenants",
     "audit",
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "mcphub.admin_config.HubAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -65,6 +66,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "mcphub.csp.ContentSecurityPolicyMiddleware",
     "tenants.middleware.TenantScopeMiddleware",
 ]
 ROOT_URLCONF = "mcphub.urls"
@@ -124,11 +126,4 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {"mcp": {"level": "WARNING"}, "psycopg.pool": {"level": "WARNING"}},
-}
-
-UNFOLD = {
-    "SITE_TITLE": "mcphub",
-    "SITE_HEADER": "mcphub",
-    "SITE_SUBHEADER": "MCP hub",
-    "SHOW_VIEW_ON_SITE": False,
 }

@@ -14,5 +14,9 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("t/<slug:slug>/", gateway_views.connect, name="connect"),
     path("t/<slug:slug>/mcp", gateway_views.connect, name="endpoint"),
-    path(".well-known/oauth-protected-resource/t/<slug:slug>/mcp", gateway_views.resource_metadata, name="resource-metadata"),
+    path(
+        ".well-known/oauth-protected-resource/t/<slug:slug>/mcp",
+        gateway_views.resource_metadata,
+        name="resource-metadata",
+    ),
 ]

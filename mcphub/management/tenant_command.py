@@ -25,7 +25,5 @@ def member_of(tenant: Tenant, username: str) -> Member:
     try:
         return queries.member(tenant, username)
     except Member.DoesNotExist:
-        names = ", ".join(
-            Member.objects.filter(tenant=tenant, active=True).values_list("user__username", flat=True)
-        )
+        names = ", ".join(Member.objects.filter(tenant=tenant, active=True).values_list("user__username", flat=True))
         raise CommandError(f"{username!r} is no active member of {tenant.slug}. Members: {names or 'none'}.") from None

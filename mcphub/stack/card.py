@@ -1,11 +1,9 @@
 """The short card at the end of a start: where the hub is, and one line for each host to connect it."""
 
-import json
-import shlex
 from pathlib import Path
 from typing import Any
 
-_NO_KEY = "YOUR_API_KEY"
+from lib.hosts import NO_KEY, connect_lines
 
 
 def card(demo: dict[str, Any], data_dir: Path) -> str:
@@ -29,19 +27,5 @@ def card(demo: dict[str, Any], data_dir: Path) -> str:
         "",
         "  Connect a host:",
     ]
-    lines += [f"  {name:<13}{line}" for name, line in connect_lines(url, str(key or _NO_KEY)).items()]
+    lines += [f"  {name:<13}{line}" for name, line in connect_lines(url, str(key or NO_KEY)).items()]
     return "\n".join([*lines, ""])
-
-
-def connect_lines(url: str, key: str, name: str = "mcphub") -> dict[str, str]:
-    """One line for each host: a command for the shell, or for Cursor the content of ~/.cursor/mcp.json."""
-    header = shlex.quote(f"Authorization: Bearer {key}")
-    cursor = {"mcpServers": {name: {"url": url, "headers": {"Authorization": f"Bearer {key}"}}}}
-    return {
-        # --header takes several values, so it comes after the two names.
-        "Claude Code": f"claude mcp add --transport http {name} {url} --header {header}",
-        # Codex reads the key from its environment each time it starts, and writes only the variable's name down.
-        "Codex": f"export MCPHUB_KEY={key}; codex mcp add {name} --url {url} --bearer-token-env-var MCPHUB_KEY",
-        "Gemini CLI": f"gemini mcp add --transport http --header {header} {name} {url}",
-        "Cursor": f"~/.cursor/mcp.json: {json.dumps(cursor)}",
-    }

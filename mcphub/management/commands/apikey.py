@@ -15,7 +15,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("tenant", help="the tenant's slug")
         parser.add_argument("--user", required=True, help="user name of the member the key acts for")
-        parser.add_argument("--scope", action="append", dest="scopes", help="may be given again; default: all of theirs")
+        parser.add_argument("--scope", action="append", dest="scopes", help="repeatable; default: all of theirs")
         parser.add_argument("--name", default="made on the command line", help="what will use the key")
 
     def handle(self, *args: Any, **options: Any) -> None:

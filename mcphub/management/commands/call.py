@@ -1,15 +1,16 @@
 """`manage.py call <tenant> <tool> '<json>' [--as <user>]`: one call through the same door as every other."""
 
 import asyncio
-import json
 from typing import Any
 
 import orjson
+import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from psycopg_pool import PoolTimeout
 
 from access.callers import caller_of
 from audit.writer import LedgerUnavailable
-from mcphub.lifespan import lifespan
+from mcphub.lifespan import Unsafe, lifespan
 from mcphub.management.tenant_command import member_of, tenant_of
 from policy.decide import Refusal
 from tenants.caller import Caller
@@ -36,8 +37,10 @@ class Command(BaseCommand):
             version = tenant.catalog_version
         try:
             ended = asyncio.run(_call(caller, version, options["tool"], arguments))
-        except LedgerUnavailable as problem:
+        except (LedgerUnavailable, Unsafe) as problem:
             raise CommandError(str(problem)) from None
+        except (psycopg.OperationalError, PoolTimeout):
+            raise CommandError("The database does not answer; nothing was run.") from None
         if isinstance(ended, Refusal):
             raise CommandError(f"refused ({ended.reason}): {ended.message}")
         self.stdout.write(_shown(ended))
@@ -47,8 +50,8 @@ class Command(BaseCommand):
 
 def _arguments(text: str) -> dict[str, Any]:
     try:
-        arguments = json.loads(text)
-    except ValueError as problem:
+        arguments = orjson.loads(text)  # as the endpoint reads them
+    except (ValueError, UnicodeEncodeError) as problem:
         raise CommandError(f"The arguments are not JSON: {problem}") from None
     if not isinstance(arguments, dict):
         raise CommandError('The arguments must be a JSON object, like \'{"query": "printer"}\'.')

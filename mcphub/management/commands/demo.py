@@ -13,6 +13,7 @@ from django.utils import timezone
 from access import actions as access_actions
 from access.models import APIKey, digest_of
 from mcphub import demo
+from tenants import actions as tenant_actions
 from tenants.models import Member, User
 
 ADMIN = "admin"
@@ -29,9 +30,7 @@ class Command(BaseCommand):
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
         admin, password = _admin()
-        member = demo.ensure(
-            admin, helpdesk_url=options["helpdesk_url"], helpdesk_token=options["helpdesk_token"]
-        )
+        member = demo.ensure(admin, helpdesk_url=options["helpdesk_url"], helpdesk_token=options["helpdesk_token"])
         card = {
             "admin_url": f"{options['base_url']}/admin/",
             "username": ADMIN,
@@ -44,14 +43,12 @@ class Command(BaseCommand):
 
 def _admin() -> tuple[User, str | None]:
     """The platform's first admin; the password only when it was made just now."""
-    admin, created = User.objects.get_or_create(
-        username=ADMIN, defaults={"is_superuser": True, "is_staff": True, "email": "admin@localhost"}
-    )
-    if not created:
-        return admin, None
+    if known := User.objects.filter(username=ADMIN).first():
+        return known, None
+    admin = User(username=ADMIN, is_superuser=True, is_staff=True, email="admin@localhost")
     password = secrets.token_urlsafe(12)
     admin.set_password(password)
-    admin.save()
+    tenant_actions.save(admin, actor="system")
     _keep("admin-password", password)
     return admin, password
 
@@ -64,9 +61,7 @@ def _key(member: Member) -> str:
         key = APIKey.objects.filter(member=member, digest=digest_of(secret)).first()
         if key is not None and key.state == "active":
             return secret
-    _, secret = access_actions.issue_key(
-        member, name=f"Demo, made {timezone.now():%Y-%m-%d}", actor="system"
-    )
+    _, secret = access_actions.issue_key(member, name=f"Demo, made {timezone.now():%Y-%m-%d}", actor="system")
     _keep("demo-api-key", secret)
     return secret
 

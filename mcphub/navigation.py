@@ -1,0 +1,52 @@
+"""How the admin looks and what its sidebar offers, in unfold's words (https://unfoldadmin.com/docs/configuration/)."""
+
+from typing import Any
+
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+
+def _page(title: str, icon: str, model: str, may: str) -> dict[str, Any]:
+    link = reverse_lazy(f"admin:{model}_changelist")
+    return {"title": title, "icon": icon, "link": link, "permission": f"tenants.administration.{may}"}
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "mcphub",
+    "SITE_HEADER": "mcphub",
+    "SITE_SUBHEADER": "MCP hub",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_HISTORY": False,
+    "STYLES": [lambda _: static("mcphub/admin.css")],
+    "SCRIPTS": [lambda _: static("mcphub/admin.js")],
+    "SIDEBAR": {
+        "navigation": [
+            {
+                "title": "What hosts may use",
+                "items": [
+                    _page("Tools", "build", "tools_tool", "may_manage"),
+                    _page("Connections", "cable", "tools_connection", "may_manage"),
+                    _page("Scopes", "lock_open", "tenants_scope", "may_manage"),
+                    _page("Limits", "speed", "policy_limit", "may_manage"),
+                ],
+            },
+            {
+                "title": "Who may use it",
+                "items": [
+                    _page("Members", "group", "tenants_member", "may_manage"),
+                    _page("API keys", "key", "access_apikey", "may_manage"),
+                ],
+            },
+            {"title": "What happened", "items": [_page("Ledger", "receipt_long", "audit_entry", "may_read_ledger")]},
+            {
+                "title": "The hub",
+                "items": [
+                    _page("Tenants", "domain", "tenants_tenant", "may_manage"),
+                    _page("Users", "person", "tenants_user", "is_staff"),
+                ],
+            },
+        ],
+    },
+}
