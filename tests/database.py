@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -33,6 +35,25 @@ def fresh() -> Iterator[None]:
         yield
     finally:
         let_go()
+
+
+@contextlib.contextmanager
+def doomed() -> Iterator[tuple[dict[str, str], Callable[[], None]]]:
+    """A second migrated database: the environment that names it, and how to take it away under its users."""
+    postgres = _kept[FOLDER]
+    name = f"doomed_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    environment = {
+        "DATABASE_URL": postgres.url("mcphub_app", name),
+        "DATABASE_OWNER_URL": postgres.url("mcphub_owner", name),
+    }
+    _drop(postgres, name)
+    postgres.create_database(name)
+    try:
+        manage = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+        subprocess.run(manage, env={**os.environ, **environment}, cwd=Path(__file__).parent.parent, check=True)
+        yield environment, lambda: _drop(postgres, name)
+    finally:
+        _drop(postgres, name)
 
 
 def _drop(postgres: Postgres, name: str) -> None:

@@ -1,9 +1,12 @@
 """Functions that tests publish as tools."""
 
 import asyncio
+import os
 import time
+from pathlib import Path
 from typing import Any
 
+import psycopg
 from pydantic import BaseModel
 
 from tools.errors import ToolError
@@ -76,3 +79,60 @@ async def who_am_i(ctx: Context) -> Result:
 async def sign_in(user: str, password: str) -> str:
     """Take a secret argument."""
     return f"signed in {user}"
+
+
+@function()
+async def linger(path: str) -> str:
+    """Wait until cancelled, and note that in a file; it is empty from when the waiting has begun."""
+    note = Path(path)
+    note.write_text("")  # noqa: ASYNC240 - a handful of bytes, in a test
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        note.write_text("cancelled")  # noqa: ASYNC240
+        raise
+    return "nobody came"
+
+
+@function()
+def linger_in_a_thread(ctx: Context, path: str) -> str:
+    """The same from a thread, which has to look for itself."""
+    note = Path(path)
+    note.write_text("")
+    deadline = time.monotonic() + 60
+    while not ctx.cancelled and time.monotonic() < deadline:
+        time.sleep(0.01)
+    note.write_text("cancelled" if ctx.cancelled else "nobody came")
+    return "gone"
+
+
+@function()
+async def wait_for_file(path: str) -> str:
+    """Wait until there is a file."""
+    while not Path(path).exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
+        await asyncio.sleep(0.01)
+    return "found"
+
+
+@function()
+async def give_back(value: Any) -> Result:
+    """Exactly what was given."""
+    return Result.of_data({"value": value})
+
+
+@function()
+def read_ledger() -> int:
+    """How many of its own tenant's calls have started, as a connection of its own sees it."""
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as conn:
+        row = conn.execute("SELECT count(*) FROM audit_entry WHERE event = 'call.started' AND tool = 'read_ledger'"
+                           " AND NOT EXISTS (SELECT FROM audit_entry f WHERE f.call_id = audit_entry.call_id"
+                           " AND f.event <> 'call.started')").fetchone()
+    return int(row[0]) if row else 0
+
+
+@function()
+def cut_the_hub_off() -> str:
+    """End the hub's database sessions in the middle of a call."""
+    from tests.postgres import end_sessions_of_the_hub
+
+    return f"ended {end_sessions_of_the_hub() > 0}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from mcphub.stack.processes import choose_port
 
 _START_SECONDS = 60.0
+_given: set[int] = set()
 
 
 @contextlib.contextmanager
@@ -28,7 +29,7 @@ def serve(*, count: int, **environment: str) -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def _process(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    port = choose_port(None)
+    port = _port()
     url = f"http://127.0.0.1:{port}"
     command = ["-m", "uvicorn", "mcphub.asgi:app", "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop"]
     command += ["--http", "httptools", "--no-access-log", "--log-level", "warning"]
@@ -40,12 +41,20 @@ def _process(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[byt
 @contextlib.contextmanager
 def helpdesk(data: Path) -> Iterator[tuple[str, str]]:
     """The example service as a process of its own; yields its URL and token."""
-    port, token = choose_port(None), secrets.token_urlsafe(16)
+    port, token = _port(), secrets.token_urlsafe(16)
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "examples.helpdesk", "--port", str(port), "--data", str(data)]
     with _ended(subprocess.Popen(command, env={**os.environ, "HELPDESK_TOKEN": token})) as process:
         _wait_until_ready(process, url, "health")
         yield url, token
+
+
+def _port() -> int:
+    """A free port that no server of ours was given before: one that was may not have bound it yet."""
+    while (port := choose_port(20000 + secrets.randbelow(12000))) in _given:
+        pass
+    _given.add(port)
+    return port
 
 
 @contextlib.contextmanager

@@ -4,14 +4,15 @@ import json
 import shlex
 from pathlib import Path
 
-from mcphub.stack.card import card, connect_lines
+from lib.hosts import connect_lines
+from mcphub.stack.card import card
 
 URL = "http://localhost:8000/t/demo/mcp"
 
 
 def test_each_line_carries_address_and_key() -> None:
     lines = connect_lines(URL, "key-1")
-    assert list(lines) == ["Claude Code", "Codex", "Gemini CLI", "Cursor"]
+    assert list(lines) == ["Claude Code", "Codex", "Gemini CLI", "Cursor", "VS Code"]
     header = "Authorization: Bearer key-1"
     claude, gemini = shlex.split(lines["Claude Code"]), shlex.split(lines["Gemini CLI"])
     assert claude == ["claude", "mcp", "add", "--transport", "http", "mcphub", URL, "--header", header]
@@ -19,6 +20,10 @@ def test_each_line_carries_address_and_key() -> None:
     assert lines["Codex"].endswith(f"codex mcp add mcphub --url {URL} --bearer-token-env-var MCPHUB_KEY")
     config = json.loads(lines["Cursor"].split(": ", 1)[1])
     assert config == {"mcpServers": {"mcphub": {"url": URL, "headers": {"Authorization": "Bearer key-1"}}}}
+    *code, added = shlex.split(lines["VS Code"])
+    assert code == ["code", "--add-mcp"]
+    headers = {"Authorization": "Bearer key-1"}
+    assert json.loads(added) == {"name": "mcphub", "type": "http", "url": URL, "headers": headers}
 
 
 def test_a_key_that_cannot_be_shown_again_is_replaced_by_how_to_get_one() -> None:

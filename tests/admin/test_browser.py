@@ -1,0 +1,80 @@
+"""The tool editor in a real browser."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.cast import Cast
+from tools.models import Tool
+
+pytestmark = pytest.mark.browser
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(autouse=True)
+def _beside_playwright(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Playwright keeps an event loop in this thread, which makes Django refuse the test's own, harmless queries."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    if CHROMIUM is None:
+        pytest.skip("CHROMIUM IS NOT INSTALLED: the tool editor was not tested in a browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        yield page
+        browser.close()
+
+
+def _open(page: Page, base: str, cast: Cast, tool: Tool) -> None:
+    page.goto(f"{base}/admin/login/?next=/admin/tools/tool/{tool.pk}/change/")
+    page.fill("[name=username]", cast.olga.username)
+    page.fill("[name=password]", cast.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"**/admin/tools/tool/{tool.pk}/change/")
+
+
+def test_the_preview_follows_what_is_typed_without_saving(page: Page, hub: list[str], cast: Cast) -> None:
+    tool = cast.tool(cast.acme, "echo")
+    complaints: list[str] = []
+    page.on("pageerror", lambda problem: complaints.append(str(problem)))
+    _open(page, hub[0], cast, tool)
+    shown = page.locator("[data-manifest]")
+    expect(shown).to_contain_text("Does one thing for tests.")
+    page.fill("[name=description]", "Repeats a text. Use it when asked; <i>never</i> else.")
+    expect(shown).to_contain_text("Repeats a text. Use it when asked; <i>never</i> else.")
+    expect(page.locator(".mh-look ins").first).to_contain_text("Repeats a text.")
+    page.fill("[name=input_schema]", "{")
+    expect(page.locator(".mh-look")).to_contain_text("because it has errors: input_schema")
+    with cast.see(cast.acme):
+        assert Tool.objects.get(pk=tool.pk).description == tool.description
+    assert complaints == []
+
+
+def test_choosing_a_kind_redraws_its_fields_and_a_function_gives_its_schemas(
+    page: Page, hub: list[str], cast: Cast
+) -> None:
+    tool = cast.draft(cast.acme, "echo")
+    _open(page, hub[0], cast, tool)
+    expect(page.locator("[name=config-http-path]")).to_be_hidden()
+    page.select_option("[name=kind]", "http")
+    expect(page.locator("[name=config-http-path]")).to_be_visible()
+    expect(page.locator("[name=config-function-function]")).to_be_hidden()
+    page.select_option("[name=kind]", "function")
+    page.select_option("[name=config-function-function]", "sign_in")
+    page.get_by_role("button", name="Take the schemas from the function").click()
+    expect(page.locator("[data-manifest]")).to_contain_text("password")
+
+
+def test_the_editor_fits_a_narrow_screen(page: Page, hub: list[str], cast: Cast) -> None:
+    cast.scopes(cast.acme, {"a.very.long.scope.name": "Lets somebody do a great many things with a long description"})
+    tool = cast.draft(cast.acme, "echo")
+    page.set_viewport_size({"width": 360, "height": 800})
+    _open(page, hub[0], cast, tool)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -1,0 +1,144 @@
+"""The ledger in the admin: who reads it, filters, how calls ended, and that nothing can be changed."""
+
+import datetime
+import uuid
+from typing import Any
+
+import orjson
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from audit.models import Entry
+from tests.admin.conftest import SignIn, entries
+from tests.cast import Cast
+
+LIST = "/admin/audit/entry/"
+
+
+def _write(tenant_id: int, **fields: Any) -> uuid.UUID:
+    call = fields.pop("call_id", None) or uuid.uuid4()
+    row = {
+        "tenant_id": tenant_id,
+        "event": "call.started",
+        "call_id": str(call),
+        "actor": "uma",
+        "tool": "echo",
+        "version": 1,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT audit_append(%s::jsonb)", [orjson.dumps([row | fields]).decode()])
+    return call
+
+
+def _rows(client: Client, query: str = "") -> list[Any]:
+    return list(client.get(f"{LIST}{query}").context["cl"].result_list)
+
+
+def test_a_started_call_shows_how_it_ended(cast: Cast, olga: Client) -> None:
+    endings = {"ok": "call.finished", "error": "call.finished", "interrupted": "call.interrupted"}
+    for outcome, event in endings.items():
+        call = _write(cast.acme.pk, tool=outcome)
+        _write(cast.acme.pk, tool=outcome, call_id=call, event=event, outcome=outcome, duration_ms=12.5)
+    _write(cast.acme.pk, tool="running")
+    shown = {row.tool: row.ending.outcome if row.ending else None for row in _rows(olga, "?event__exact=call.started")}
+    assert shown == {"ok": "ok", "error": "error", "interrupted": "interrupted", "running": None}
+    page = olga.get(f"{LIST}?event__exact=call.started").content.decode()
+    assert "Running" in page
+    assert "12 ms" in page
+
+
+def test_the_list_costs_the_same_queries_however_long_it_is_and_never_counts(cast: Cast, olga: Client) -> None:
+    def cost() -> tuple[int, str]:
+        with CaptureQueriesContext(connection) as captured:
+            olga.get(LIST)
+        return len(captured), " ".join(query["sql"] for query in captured)
+
+    _write(cast.acme.pk)
+    few, _ = cost()
+    for _number in range(30):
+        _write(cast.acme.pk)
+    many, statements = cost()
+    assert many == few
+    assert "COUNT(" not in statements.upper()
+
+
+FILTERS = {
+    "?tool=wanted": {"tool": "wanted"},
+    "?actor=wanted": {"actor": "wanted"},
+    "?outcome__exact=refused": {"event": "call.refused", "outcome": "refused"},
+    "?event__exact=call.interrupted": {"event": "call.interrupted", "outcome": "interrupted"},
+}
+
+
+@pytest.mark.parametrize("query", FILTERS)
+def test_the_list_is_filtered(cast: Cast, olga: Client, query: str) -> None:
+    _write(cast.acme.pk)
+    wanted = _write(cast.acme.pk, **FILTERS[query])
+    assert [row.call_id for row in _rows(olga, query)] == [wanted]
+
+
+def test_the_list_is_filtered_by_time_and_looks_back_a_week_by_itself(cast: Cast, olga: Client) -> None:
+    now = timezone.now()
+    old = _write(cast.acme.pk, at=(now - datetime.timedelta(days=20)).isoformat())
+    new = _write(cast.acme.pk)
+    seen = {row.call_id for row in _rows(olga)}
+    assert new in seen
+    assert old not in seen
+    assert {old, new} <= {row.call_id for row in _rows(olga, "?age=month")}
+    day = (now - datetime.timedelta(days=20)).date()
+    day_before, day_after = day - datetime.timedelta(days=1), day + datetime.timedelta(days=1)
+    ranged = f"?at_from_0={day_before}&at_from_1=00:00:00&at_to_0={day_after}&at_to_1=00:00:00"
+    assert [row.call_id for row in _rows(olga, ranged)] == [old]
+
+
+def test_staff_filters_by_tenant_and_others_never_see_a_foreign_row(cast: Cast, sign_in: SignIn) -> None:
+    ours, theirs = _write(cast.acme.pk), _write(cast.beta.pk)
+    staff = {row.call_id for row in _rows(sign_in(cast.staff), f"?tenant={cast.beta.pk}")}
+    assert theirs in staff
+    assert ours not in staff
+    for person in (cast.olga, cast.adam, cast.audrey):
+        browser = sign_in(person)
+        for query in ("", f"?tenant={cast.beta.pk}", f"?tenant_id={cast.beta.pk}"):
+            assert {row.tenant_id for row in _rows(browser, query)} <= {cast.acme.pk}
+
+
+@pytest.mark.parametrize(
+    "query", ["?tenant=x", "?tenant=%00", "?tool=%00", "?age=x", "?p=99", "?at_from_0=x&at_from_1=y"]
+)
+def test_nonsense_in_the_address_is_no_error(cast: Cast, olga: Client, query: str) -> None:
+    assert olga.get(f"{LIST}{query}").status_code in (200, 302)
+
+
+def test_an_entry_shows_its_fields_arguments_and_the_rest_of_the_call(cast: Cast, sign_in: SignIn) -> None:
+    call = _write(cast.acme.pk, preview={"query": "<script>"}, client="Claude")
+    _write(cast.acme.pk, call_id=call, event="call.finished", outcome="ok", duration_ms=3.0)
+    started, finished = entries(cast, cast.acme, call_id=call)
+    page = sign_in(cast.audrey).get(reverse("admin:audit_entry_change", args=[started.pk])).content.decode()
+    assert "&lt;script&gt;" in page
+    assert "Claude" in page
+    assert reverse("admin:audit_entry_change", args=[finished.pk]) in page
+
+
+def test_a_change_shows_before_and_after(cast: Cast, olga: Client) -> None:
+    cast.tool(cast.acme, "echo")
+    entry = entries(cast, cast.acme, reason="published")[0]
+    page = olga.get(reverse("admin:audit_entry_change", args=[entry.pk])).content.decode()
+    assert "manifest_hash" in page
+    assert "What changed" in page
+
+
+def test_nobody_adds_changes_or_deletes_entries(cast: Cast, sign_in: SignIn) -> None:
+    _write(cast.acme.pk)
+    entry = entries(cast, cast.acme)[0]
+    for person in (cast.staff, cast.olga, cast.audrey):
+        browser = sign_in(person)
+        assert browser.get(reverse("admin:audit_entry_add")).status_code == 403
+        assert browser.post(reverse("admin:audit_entry_change", args=[entry.pk]), {"actor": "x"}).status_code == 403
+        assert browser.post(reverse("admin:audit_entry_delete", args=[entry.pk]), {"post": "yes"}).status_code == 403
+        browser.post(LIST, {"action": "delete_selected", "_selected_action": [entry.pk], "post": "yes"})
+    with cast.see(cast.acme):
+        assert Entry.objects.filter(pk=entry.pk, actor=entry.actor).exists()

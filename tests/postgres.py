@@ -1,0 +1,39 @@
+"""Direct ways into the tests' database, past Django: as the application role and as the owner of the tables."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+Connection = psycopg.Connection[Any]
+
+
+@contextmanager
+def as_app(*, autocommit: bool = True) -> Iterator[Connection]:
+    """The role the hub runs as."""
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=autocommit) as conn:
+        yield conn
+
+
+@contextmanager
+def as_owner(*, autocommit: bool = True) -> Iterator[Connection]:
+    """The role that owns the tables; policies do not bind it."""
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=autocommit) as conn:
+        yield conn
+
+
+def rows(conn: Connection, query: str, *parameters: Any) -> list[Any]:
+    return conn.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+
+
+def end_sessions_of_the_hub() -> int:
+    """End every session of the application role but the asking one, as a restart of Postgres does; how many."""
+    with as_app() as conn:
+        ended = rows(
+            conn,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE usename = current_user AND datname = current_database() AND pid <> pg_backend_pid()",
+        )
+    return len(ended)

@@ -1,0 +1,254 @@
+"""No tenant sees another, even if code forgets: what Postgres itself keeps apart."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.apps import apps
+from django.db import connection, models, transaction
+
+from audit import changes
+from lib import db
+from mcphub.apps import FUNCTIONS
+from policy.models import Limit
+from tenants.models import Tenant
+from tests.cast import Cast
+from tests.postgres import Connection, as_app, as_owner, rows
+from tools.models import Connection as Upstream
+
+
+def tenant_column(model: type[models.Model]) -> str | None:
+    """The column that says whose a row is; None for what belongs to no tenant."""
+    if model is Tenant:
+        return "id"
+    found = [field.column for field in model._meta.concrete_fields if field.column == "tenant_id"]
+    return found[0] if found else None
+
+
+TABLES = {
+    model._meta.db_table: column
+    for model in apps.get_models(include_auto_created=True)
+    if (column := tenant_column(model)) is not None
+}
+
+
+def unprotected(conn: Connection, tables: dict[str, str]) -> list[str]:
+    """Tables without row-level security, or without a policy that both hides rows and refuses new ones."""
+    kept = rows(
+        conn,
+        "SELECT c.relname FROM pg_class c JOIN pg_policies p ON p.tablename = c.relname AND p.schemaname = 'public'"
+        " WHERE c.relrowsecurity AND p.cmd = 'ALL' AND p.qual LIKE '%%mcphub.tenants%%'"
+        " AND p.with_check LIKE '%%mcphub.tenants%%'",
+    )
+    return sorted(tables.keys() - {table for (table,) in kept})
+
+
+@pytest.fixture
+def furnished(cast: Cast) -> Cast:
+    """Both tenants with a row in every table that carries a tenant."""
+    for tenant, user in ((cast.acme, cast.olga), (cast.beta, cast.bob)):
+        cast.scopes(tenant, {"tickets.read": "Read"})
+        cast.tool(tenant)
+        cast.key(user, tenant)
+        with cast.see(tenant):
+            Upstream.objects.create(tenant=tenant, name="Desk", base_url="https://desk.example.com")
+            Limit.objects.create(tenant=tenant, calls=10)
+            changes.record(tenant_id=tenant.pk, actor="system", verb="looked at", subject=tenant)
+    return cast
+
+
+@pytest.fixture
+def app() -> Iterator[Connection]:
+    with as_app(autocommit=False) as conn:
+        yield conn
+        conn.rollback()
+
+
+def point_at(conn: Connection, tenant: Tenant) -> None:
+    conn.execute("SELECT set_config('mcphub.tenants', %s, true)", [f"{{{tenant.pk}}}"])
+
+
+def test_every_table_of_a_tenant_has_a_policy() -> None:
+    assert {"tenants_tenant", "tools_tool", "audit_entry", "access_apikey", "policy_limit"} <= TABLES.keys()
+    with as_owner() as owner:
+        assert unprotected(owner, TABLES) == []
+
+
+def test_a_table_of_a_tenant_without_a_policy_is_noticed() -> None:
+    with as_owner(autocommit=False) as owner:
+        owner.execute("CREATE TABLE forgotten (id bigint, tenant_id bigint)")
+        assert unprotected(owner, {**TABLES, "forgotten": "tenant_id"}) == ["forgotten"]
+        owner.execute("ALTER TABLE forgotten ENABLE ROW LEVEL SECURITY")
+        owner.execute("CREATE POLICY tenant ON forgotten USING (true)")
+        assert unprotected(owner, {**TABLES, "forgotten": "tenant_id"}) == ["forgotten"]
+        owner.rollback()
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_pointed_at_one_tenant_no_row_of_another_is_read(furnished: Cast, app: Connection, table: str) -> None:
+    point_at(app, furnished.acme)
+    seen = {tenant for (tenant,) in rows(app, f"SELECT {TABLES[table]} FROM {table}")}
+    assert seen == {furnished.acme.pk}
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+@pytest.mark.parametrize("verb", ["UPDATE {table} SET {column} = {column}", "DELETE FROM {table}"])
+def test_pointed_at_one_tenant_no_row_of_another_is_changed(
+    furnished: Cast, app: Connection, table: str, verb: str
+) -> None:
+    point_at(app, furnished.acme)
+    column = TABLES[table]
+    statement = verb.format(table=table, column=column)
+    try:
+        done = app.execute(f"{statement} WHERE {column} = {furnished.beta.pk}")  # type: ignore[arg-type]
+        assert done.rowcount == 0
+    except psycopg.errors.InsufficientPrivilege:
+        assert table in {"audit_entry", "tools_version"}
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_pointed_at_one_tenant_no_row_is_inserted_for_another(furnished: Cast, app: Connection, table: str) -> None:
+    """A copy of the other tenant's own row, so that nothing but the policy stands in its way."""
+    with as_owner() as owner:
+        column = TABLES[table]
+        (copied,) = rows(
+            owner, f"SELECT to_jsonb(t) FROM {table} t WHERE {column} = %s LIMIT 1", furnished.beta.pk
+        )[0]
+    point_at(app, furnished.acme)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security|permission denied"):
+        app.execute(
+            f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM jsonb_populate_record(NULL::{table}, %s)",  # type: ignore[arg-type]
+            [psycopg.types.json.Jsonb(copied)],
+        )
+
+
+@pytest.mark.parametrize("table", sorted(TABLES.keys() - {"audit_entry", "tools_version"}))
+def test_a_row_cannot_be_given_to_another_tenant(furnished: Cast, app: Connection, table: str) -> None:
+    point_at(app, furnished.acme)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        app.execute(f"UPDATE {table} SET {TABLES[table]} = {furnished.beta.pk}")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_without_a_tenant_nothing_is_seen(furnished: Cast, app: Connection, table: str) -> None:
+    assert rows(app, f"SELECT 1 FROM {table} LIMIT 1") == []
+
+
+@pytest.mark.parametrize("reset", ["RESET mcphub.tenants", "SET mcphub.tenants = ''", "SET mcphub.tenants = '{}'"])
+def test_after_a_reset_nothing_is_seen(furnished: Cast, app: Connection, reset: str) -> None:
+    app.execute("SELECT set_config('mcphub.tenants', %s, false)", [f"{{{furnished.acme.pk}}}"])
+    assert rows(app, "SELECT 1 FROM tools_tool") != []
+    app.execute(reset)  # type: ignore[arg-type]
+    assert rows(app, "SELECT 1 FROM tools_tool") == []
+
+
+@pytest.mark.parametrize("partition", ["audit_entry_other", None])
+def test_a_partition_of_the_ledger_is_no_way_round_the_policy(
+    furnished: Cast, app: Connection, partition: str | None
+) -> None:
+    name = partition or rows(app, "SELECT 'audit_entry_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMM')")[0][0]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        rows(app, f"SELECT 1 FROM {name}")
+
+
+def test_the_scope_of_a_transaction_does_not_outlive_it_on_djangos_pool(furnished: Cast) -> None:
+    def backend_and_rows() -> tuple[int, int]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid(), (SELECT count(*) FROM tools_tool)")
+            pid, count = cursor.fetchone()
+            return pid, count
+
+    with db.tenant_scope([furnished.acme.pk]):
+        inside = backend_and_rows()
+    with transaction.atomic():
+        after = backend_and_rows()
+    assert inside == (after[0], 1)
+    assert after[1] == 0
+
+
+def test_a_nested_scope_gives_back_what_it_found(furnished: Cast) -> None:
+    def seen() -> set[int]:
+        return set(Tenant.objects.values_list("pk", flat=True))
+
+    with db.tenant_scope([furnished.acme.pk]):
+        with db.tenant_scope([furnished.beta.pk]):
+            assert seen() == {furnished.beta.pk}
+        assert seen() == {furnished.acme.pk}
+        with pytest.raises(ZeroDivisionError), db.tenant_scope([furnished.beta.pk]):
+            raise ZeroDivisionError
+        assert seen() == {furnished.acme.pk}
+    assert seen() == set()
+
+
+def test_the_scope_of_a_transaction_does_not_outlive_it_on_the_async_pool(furnished: Cast) -> None:
+    async def looks() -> list[Any]:
+        query = "SELECT pg_backend_pid(), count(*) FROM tools_tool"
+        async with db.open_pool(size=1) as pool:
+            async with db.tenant_transaction(furnished.acme.pk) as conn:
+                inside = await (await conn.execute(query)).fetchone()
+            async with pool.connection() as conn:
+                return [inside, await (await conn.execute(query)).fetchone()]
+
+    (backend, inside), after = asyncio.run(looks())
+    assert inside == 1
+    assert after == (backend, 0)
+
+
+def test_the_application_role_is_bound_by_the_policies(app: Connection) -> None:
+    assert rows(app, "SELECT rolsuper, rolbypassrls, rolcreaterole FROM pg_roles WHERE rolname = current_user") == [
+        (False, False, False)
+    ]
+    assert rows(app, "SELECT relname FROM pg_class WHERE pg_has_role(current_user, relowner, 'USAGE')") == []
+    assert rows(app, "SELECT has_schema_privilege(current_user, 'public', 'CREATE')") == [(False,)]
+
+
+def test_the_hub_does_not_start_as_the_owner_of_the_tables() -> None:
+    """As `uvicorn` does: the exit code, and one sentence that says what to do."""
+    command = [sys.executable, "-m", "uvicorn", "mcphub.asgi:app", "--port", "0", "--log-level", "warning"]
+    environment = {**os.environ, "DATABASE_URL": os.environ["DATABASE_OWNER_URL"]}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 3
+    assert "The database role mcphub_owner owns the tables, so row-level security does not bind it." in ended.stderr
+    assert "put the owner in DATABASE_OWNER_URL" in ended.stderr
+
+
+DEFINERS = {
+    "audit_append": "adds ledger rows of any tenant, and does nothing else",
+    "audit_append_again": "the same, leaving out what is there",
+    "audit_partitions": "makes the ledger's coming months",
+    "audit_sweep": "adds the interrupted entries of processes that are gone",
+    "audit_heartbeat": "a process says that it lives",
+    "tenants_reached_by": "ids of the tenants a person belongs to",
+    "tenants_public": "what an enabled tenant says to anybody",
+    "access_admit": "what an exact digest opens",
+    "access_touch": "moves a timestamp",
+    "policy_take": "counts in buckets, which are no tenant's data",
+    "policy_open": "makes them",
+    "policy_forget": "drops full ones",
+}
+"""Every way past the policies, and why it is narrow enough."""
+
+
+def test_no_way_past_the_policies_is_forgotten() -> None:
+    with as_owner() as owner:
+        found = rows(owner, "SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace")
+    assert sorted(name for (name,) in found) == sorted(DEFINERS)
+
+
+def test_every_way_past_the_policies_is_pinned_and_for_the_application_role_only() -> None:
+    with as_owner() as owner:
+        found = rows(
+            owner,
+            "SELECT proname, coalesce(proconfig, '{}'), has_function_privilege('mcphub_app', oid, 'EXECUTE'),"
+            " EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)"
+            " FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace",
+        )
+    assert len(found) == len(FUNCTIONS)
+    for name, config, usable, public in found:
+        assert (name, config) == (name, ["search_path=public, pg_temp"])
+        assert (name, usable, public) == (name, True, False)
