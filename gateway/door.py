@@ -41,17 +41,21 @@ async def door(scope: MutableMapping[str, Any], receive: Receive, send: Send, sl
             await _send(send, 204, b"", [*cors, *_preflight(head)])
             return
         entered = await _enter(head, slug)
-        if head.method != "POST":
-            raise Fault(
-                code=INVALID_REQUEST,
-                message="This endpoint takes POST; it keeps no sessions and offers no stream of its own.",
-                status=405,
-                headers={"Allow": "POST"},
-            )
+        _check_method(head)
         body = await request.read_body(head, receive)
         await _answer(entered, head, body, receive, send, cors)
     except Exception as problem:
         await _send_fault(send, _fault_of(problem, slug), cors)
+
+
+def _check_method(head: Head) -> None:
+    if head.method != "POST":
+        raise Fault(
+            code=INVALID_REQUEST,
+            message="This endpoint takes POST; it keeps no sessions and offers no stream of its own.",
+            status=405,
+            headers={"Allow": "POST"},
+        )
 
 
 async def _enter(head: Head, slug: str) -> tuple[Caller, Catalog]:
@@ -103,12 +107,16 @@ async def _in_batch(visit: Visit, head: Head, message: Any) -> bytes | None:
     """One message of a 2025-03-26 batch; its fault is its own answer, and its cancellation its own too."""
     with anyio.CancelScope() as scope:
         try:
-            if isinstance(message, dict) and message.get("method") == "initialize":
-                raise Fault(code=INVALID_REQUEST, message="initialize must not be part of a batch.")
+            _check_batched(message)
             return await _serve(visit, head, message, wire.BATCH_VERSION, scope)
         except Exception as problem:
             return orjson.dumps(_fault_of(problem, visit.caller.tenant_slug).body(request.id_of(message)))
     return None
+
+
+def _check_batched(message: Any) -> None:
+    if isinstance(message, dict) and message.get("method") == "initialize":
+        raise Fault(code=INVALID_REQUEST, message="initialize must not be part of a batch.")
 
 
 async def _serve(
@@ -134,7 +142,9 @@ async def _serve(
     return _response(message["id"], orjson.dumps(result))
 
 
-async def _result(visit: Visit, era: wire.Era, message: dict[str, Any], identity: InitializationOptions) -> dict[str, Any]:
+async def _result(
+    visit: Visit, era: wire.Era, message: dict[str, Any], identity: InitializationOptions
+) -> dict[str, Any]:
     try:
         if tool_calls.is_plain(message):
             return wire.stamped(await tool_calls.call(visit, era.version, message["params"]), era, identity)

@@ -98,7 +98,10 @@ async def call(visit: Visit, version: str, params: Mapping[str, Any]) -> dict[st
         )
     except LedgerUnavailable as problem:
         raise Fault(
-            code=UNAVAILABLE, message=f"{problem}. Try again in a few seconds.", status=503, headers={"Retry-After": "5"}
+            code=UNAVAILABLE,
+            message=f"{problem}. Try again in a few seconds.",
+            status=503,
+            headers={"Retry-After": "5"},
         ) from None
     if isinstance(ended, Refusal):
         return translate.refusal(ended, version)

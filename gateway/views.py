@@ -20,7 +20,7 @@ def connect(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
-def resource_metadata(request: HttpRequest, slug: str) -> JsonResponse:  # noqa: ARG001 - Django gives it
+def resource_metadata(request: HttpRequest, slug: str) -> JsonResponse:
     """OAuth 2.0 Protected Resource Metadata (RFC 9728) of one tenant's endpoint."""
     _, name, scopes = _public(slug)
     document = {

@@ -1,4 +1,4 @@
-"""Two functions that the demo tenant offers beside the helpdesk's own endpoints: arithmetic a model should not guess."""
+"""Two functions the demo tenant offers beside the help desk's own endpoints: arithmetic a model should not guess."""
 
 import datetime
 from typing import Literal
