@@ -1,5 +1,8 @@
 """API keys: issued once, shown once, revoked for good."""
 
+# Unfold annotates its overrides more narrowly than Django lets these methods answer.
+# mypy: disable-error-code="override"
+
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -101,8 +104,7 @@ class APIKeyAdmin(TenantAdmin):
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         key = self.get_object(request, object_id)
-        revocable = key is not None and key.revoked_at is None
-        url = reverse("admin:access_apikey_revoke", args=[key.pk]) if revocable else None
+        url = reverse("admin:access_apikey_revoke", args=[key.pk]) if key is not None and not key.revoked_at else None
         return super().change_view(request, object_id, form_url, {"revoke_url": url, **(extra_context or {})})
 
     def save_model(self, request: HttpRequest, obj: APIKey, form: Any, change: bool) -> None:

@@ -112,4 +112,3 @@ async def record_use() -> None:
         async with db.pool().connection() as conn:
             await conn.execute("SELECT access_touch(%s::bigint[])", [used])
         _used.difference_update(used)
-

@@ -35,7 +35,7 @@ def _uncommon(value: Any) -> bytes:
             parts.append(f"[{len(node)}")
             waiting += node
         else:
-            parts.append(ascii(node))
+            parts.append(hex(node) if type(node) is int else ascii(node))
     return " ".join(parts).encode()
 
 

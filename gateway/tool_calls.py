@@ -90,7 +90,7 @@ async def call(visit: Visit, version: str, params: Mapping[str, Any]) -> dict[st
     try:
         ended = await calls.run(
             visit.caller,
-            params["name"].replace("\0", "\ufffd"),  # no tool is named with it, and Postgres could not record it
+            params["name"],
             params.get("arguments") or {},
             catalog=visit.catalog,
             origin=visit.origin(meta, meta.get(f"{_ENVELOPE}clientInfo")),

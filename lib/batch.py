@@ -22,7 +22,9 @@ class Batch(Generic[In, Out]):
     A caller that is cancelled leaves its item in: it is still done.
     """
 
-    def __init__(self, work: Callable[[Sequence[In]], Awaitable[Sequence[Out | BaseException]]], *, most: int, room: int):
+    def __init__(
+        self, work: Callable[[Sequence[In]], Awaitable[Sequence[Out | BaseException]]], *, most: int, room: int
+    ):
         self._work = work
         self._most = most
         self._room = room

@@ -60,9 +60,5 @@ def json_block(value: Any) -> SafeString:
 
 def copyable(text: str, *, label: str = "Copy") -> SafeString:
     """Text with a button that copies it."""
-    return format_html(
-        '<span class="mh-copy"><code>{}</code> <button type="button" class="mh-button" data-copy="{}">{}</button></span>',
-        text,
-        text,
-        label,
-    )
+    button = format_html('<button type="button" class="mh-button" data-copy="{}">{}</button>', text, label)
+    return format_html('<span class="mh-copy"><code>{}</code> {}</span>', text, button)

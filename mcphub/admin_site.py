@@ -8,7 +8,7 @@ from unfold.forms import AuthenticationForm
 from unfold.sites import UnfoldAdminSite
 
 
-class LoginForm(AuthenticationForm):  # type: ignore[misc]
+class LoginForm(AuthenticationForm):
     """Lets in those for whom the admin has something, and tells the others where they belong."""
 
     def confirm_login_allowed(self, user: Any) -> None:
@@ -22,7 +22,7 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]
             )
 
 
-class HubAdminSite(UnfoldAdminSite):  # type: ignore[misc]
+class HubAdminSite(UnfoldAdminSite):
     """Access follows memberships, not Django's staff flag or permission tables."""
 
     login_form = LoginForm

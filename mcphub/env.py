@@ -4,8 +4,10 @@
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
@@ -24,7 +26,7 @@ def text(name: str, default: str) -> str:
 
 def number(name: str, default: int, *, low: int, high: int) -> int:
     """An integer between `low` and `high`, both included."""
-    raw = text(name, str(default))
+    raw = text(name, "") or str(default)
     try:
         value = int(raw)
     except ValueError:
@@ -42,6 +44,31 @@ def flag(name: str, *, default: bool) -> bool:
     if raw in _FALSE:
         return False
     raise ImproperlyConfigured(f"{name} is {raw!r}; it takes yes or no.")
+
+
+def choice(name: str, default: str, allowed: Sequence[str]) -> str:
+    """One of the allowed words, whatever its case."""
+    value = text(name, default).upper()
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it takes one of {', '.join(allowed)}.")
+    return value
+
+
+def origin(name: str, default: str) -> SplitResult:
+    """The origin of a URL: scheme, host and perhaps port, and nothing after them."""
+    value = text(name, default).rstrip("/")
+    wrong = ImproperlyConfigured(f"{name} is {value!r}; it takes an origin like https://mcp.example.com.")
+    try:
+        parts = urlsplit(value)
+        port_is_one = parts.port is None or parts.port > 0
+    except ValueError:
+        raise wrong from None
+    whole = (
+        parts.scheme in {"http", "https"} and parts.hostname and parts.geturl() == f"{parts.scheme}://{parts.netloc}"
+    )
+    if not whole or not port_is_one or "@" in parts.netloc:
+        raise wrong
+    return parts
 
 
 def words(name: str, default: str = "") -> list[str]:
@@ -64,12 +91,14 @@ def database(name: str, url: str) -> dict[str, Any]:
     """Django's database settings from a libpq URL (https://www.postgresql.org/docs/current/libpq-connect.html)."""
     try:
         parts = conninfo_to_dict(url)
-    except Exception as problem:
-        raise ImproperlyConfigured(
-            f"{name} is not a Postgres URL like postgresql://user:password@host/db: {problem}"
-        ) from None
+    except Exception:  # its message would repeat the URL, with the password
+        raise ImproperlyConfigured(f"{name} is not a Postgres URL like postgresql://user:password@host/db.") from None
     known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    settings: dict[str, Any] = {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
+    settings: dict[str, Any] = {
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": True,
+    }
     settings |= {key: str(parts.pop(libpq, "") or "") for libpq, key in known.items()}
     settings["OPTIONS"] = parts
     return settings

@@ -2,9 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from urllib.parse import urlsplit
-
-from django.core.exceptions import ImproperlyConfigured
 
 from mcphub import env
 from mcphub.navigation import UNFOLD  # noqa: F401 - a setting
@@ -15,10 +12,8 @@ DEBUG = env.flag("DEBUG", default=False)
 PORT = env.number("PORT", 8000, low=1, high=65535)
 
 # Where people and hosts reach the hub, without a trailing slash: the origin of every URL it prints.
-BASE_URL = env.text("BASE_URL", f"http://localhost:{PORT}").rstrip("/")
-_base = urlsplit(BASE_URL)
-if _base.scheme not in {"http", "https"} or not _base.hostname or _base.path:
-    raise ImproperlyConfigured(f"BASE_URL is {BASE_URL!r}; it takes an origin like https://mcp.example.com")
+_base = env.origin("BASE_URL", f"http://localhost:{PORT}")
+BASE_URL = _base.geturl()
 _local = ["localhost", "127.0.0.1", "[::1]"] if _base.hostname in {"localhost", "127.0.0.1", "::1"} else []
 ALLOWED_HOSTS = [_base.hostname, *_local, *env.words("ALLOWED_HOSTS")]
 ALLOWED_ORIGINS = env.words("ALLOWED_ORIGINS")
@@ -118,7 +113,7 @@ MAX_BODY_BYTES = env.number("MAX_BODY_BYTES", 4 * 1024 * 1024, low=1024, high=64
 # How many ledger rows may wait for their commit in one process before callers are slowed.
 LEDGER_QUEUE = env.number("LEDGER_QUEUE", 2000, low=1, high=100000)
 
-LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -31,7 +31,7 @@ class ListField(forms.CharField):
         return [word.strip() for word in words if word.strip()]
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return self.to_python(initial) != self.to_python(data)
+        return bool(self.to_python(initial) != self.to_python(data))
 
 
 class ChecksField(forms.MultipleChoiceField):

@@ -58,4 +58,4 @@ def doomed() -> Iterator[tuple[dict[str, str], Callable[[], None]]]:
 
 def _drop(postgres: Postgres, name: str) -> None:
     with psycopg.connect(postgres.superuser_url, autocommit=True) as conn:
-        conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+        conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

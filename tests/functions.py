@@ -124,9 +124,11 @@ async def give_back(value: Any) -> Result:
 def read_ledger() -> int:
     """How many of its own tenant's calls have started, as a connection of its own sees it."""
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as conn:
-        row = conn.execute("SELECT count(*) FROM audit_entry WHERE event = 'call.started' AND tool = 'read_ledger'"
-                           " AND NOT EXISTS (SELECT FROM audit_entry f WHERE f.call_id = audit_entry.call_id"
-                           " AND f.event <> 'call.started')").fetchone()
+        row = conn.execute(
+            "SELECT count(*) FROM audit_entry WHERE event = 'call.started' AND tool = 'read_ledger'"
+            " AND NOT EXISTS (SELECT FROM audit_entry f WHERE f.call_id = audit_entry.call_id"
+            " AND f.event <> 'call.started')"
+        ).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -59,7 +59,9 @@ async def run(
     tool = catalog.tools.get(name)
     if tool is None or not visible(caller, tool.subject):
         asked = _asked(caller, name, arguments, None, origin)
-        return await _refuse(asked, Refusal(reason="unknown_tool", message=f"There is no tool named {name[:128]!r} here."))
+        return await _refuse(
+            asked, Refusal(reason="unknown_tool", message=f"There is no tool named {name[:128]!r} here.")
+        )
     return await run_tool(caller, tool, arguments, limits=catalog.limits, origin=origin, report=report)
 
 
@@ -136,9 +138,7 @@ async def _refuse(asked: _Asked, refusal: Refusal) -> Refusal:
     return refusal
 
 
-def _asked(
-    caller: Caller, name: str, arguments: dict[str, Any], tool: LiveTool | None, origin: Origin
-) -> _Asked:
+def _asked(caller: Caller, name: str, arguments: dict[str, Any], tool: LiveTool | None, origin: Origin) -> _Asked:
     return _Asked(
         id=uuid7(),
         caller=caller,

@@ -93,8 +93,8 @@ def _field(one: Mapping[str, Any]) -> forms.Field:
         return forms.BooleanField(widget=UnfoldBooleanSwitchWidget)
     if kind in ("integer", "number"):
         number = forms.IntegerField if kind == "integer" else forms.FloatField
-        limits = {"min_value": one.get("minimum"), "max_value": one.get("maximum")}
-        return number(widget=UnfoldAdminIntegerFieldWidget, **limits)
+        low, high = one.get("minimum"), one.get("maximum")
+        return number(widget=UnfoldAdminIntegerFieldWidget, min_value=low, max_value=high)
     if kind == "string":
         long = (one.get("maxLength") or 0) > 500 or one.get("format") == "multiline"
         widget = UnfoldAdminTextareaWidget({"rows": 3}) if long else UnfoldAdminTextInputWidget()

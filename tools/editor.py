@@ -65,7 +65,7 @@ def stored(value: Any) -> Any:
 
 def live_manifests(tenant_id: int, *, besides: int | None = None) -> list[dict[str, Any]]:
     """What the tenant lists now, perhaps without one tool."""
-    tools = Tool.objects.filter(tenant_id=tenant_id, enabled=True, live__isnull=False).exclude(pk=besides)
+    tools = Tool.objects.filter(tenant_id=tenant_id, enabled=True, live__isnull=False).exclude(pk=besides or 0)
     return list(tools.order_by("name").values_list("live__manifest", flat=True))
 
 

@@ -14,7 +14,7 @@ from unfold.widgets import (
 from lib.fetch import allowance_of
 from tenants.administration import TenantForm
 from tenants.fields import ChecksField, JSONTextField, ListField
-from tenants.models import Scope
+from tenants.models import Member, Scope
 from tools import actions
 from tools.config_form import config_errors, config_fields, read_config
 from tools.kinds import KINDS, derived
@@ -150,7 +150,7 @@ class ConnectionForm(TenantForm):
 class TrialForm(forms.Form):
     """Who tries a draft with which arguments."""
 
-    member = forms.ModelChoiceField(
+    member: "forms.ModelChoiceField[Member]" = forms.ModelChoiceField(
         queryset=None, widget=UnfoldAdminSelectWidget, help_text="It runs with everything this member's role may hold."
     )
     arguments = JSONTextField(rows=8, help_text="A JSON object.")

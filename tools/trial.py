@@ -79,7 +79,7 @@ def _ready(draft: Tool) -> LiveTool:
 
 def _connection(draft: Tool) -> LiveConnection | None:
     found: Mapping[str, Any] | None = (
-        Connection.objects.filter(pk=draft.connection_id, tenant_id=draft.tenant_id).values().first()
+        Connection.objects.filter(id=draft.connection_id or 0, tenant_id=draft.tenant_id).values().first()
     )
     return open_connection(found) if found else None
 

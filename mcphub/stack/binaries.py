@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mcphub.stack.account import Account
+from mcphub.stack.config import read
 from mcphub.stack.errors import StackError
 
 # For root only: what the account of Postgres must reach, when the clone lies where it cannot.
@@ -25,7 +26,7 @@ def find(account: Account | None) -> Path:
         if not (folder / "postgres").is_file() or not (folder / "initdb").is_file():
             continue
         return folder if account is None or _runs_as(account, folder) else _copied(folder, account)
-    named = os.environ.get("POSTGRES_BIN")
+    named = read("POSTGRES_BIN")
     if named:
         raise StackError(f"POSTGRES_BIN is {named}, but there is no postgres and initdb in that folder.")
     raise StackError(
@@ -45,7 +46,7 @@ def major_version(folder: Path) -> int:
 
 
 def _candidates() -> Iterator[Path]:
-    named = os.environ.get("POSTGRES_BIN")
+    named = read("POSTGRES_BIN")
     if named:
         yield Path(named).expanduser().resolve()
         return

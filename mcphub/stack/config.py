@@ -6,6 +6,18 @@ from pathlib import Path
 
 from mcphub.stack.errors import StackError
 
+DECLARED = frozenset(
+    {"BASE_URL", "DATABASE_OWNER_URL", "DATABASE_URL", "DATA_DIR", "PORT", "POSTGRES_BIN", "WEB_WORKERS"}
+)
+"""What is read here. A test holds docs/reference/settings.md equal to this and to `mcphub.env.DECLARED`."""
+
+
+def read(name: str) -> str:
+    """The value of a declared setting without blanks around it; empty when it is not set."""
+    if name not in DECLARED:
+        raise KeyError(name)
+    return os.environ.get(name, "").strip()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -34,19 +46,19 @@ def from_environment(root: Path) -> Config:
         data_dir=data_dir(root),
         port=port,
         workers=_number("WEB_WORKERS", 1, low=1, high=64),
-        base_url=os.environ.get("BASE_URL", "").strip().rstrip("/") or f"http://localhost:{port}",
-        database_url=os.environ.get("DATABASE_URL", "").strip() or None,
-        owner_url=os.environ.get("DATABASE_OWNER_URL", "").strip() or None,
+        base_url=read("BASE_URL").rstrip("/") or f"http://localhost:{port}",
+        database_url=read("DATABASE_URL") or None,
+        owner_url=read("DATABASE_OWNER_URL") or None,
     )
 
 
 def data_dir(root: Path) -> Path:
     """DATA_DIR, or `.data` in the clone."""
-    return Path(os.environ.get("DATA_DIR", "").strip() or root / ".data").expanduser().resolve()
+    return Path(read("DATA_DIR") or root / ".data").expanduser().resolve()
 
 
 def _number(name: str, default: int, *, low: int, high: int) -> int:
-    raw = os.environ.get(name, "").strip() or str(default)
+    raw = read(name) or str(default)
     if not raw.isascii() or not raw.isdigit() or not low <= int(raw) <= high:
         raise StackError(f"{name} is {raw!r}; it takes a whole number from {low} to {high}.")
     return int(raw)

@@ -6,27 +6,70 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('tenants', '0001_initial'),
+        ("tenants", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Limit',
+            name="Limit",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('per', models.CharField(choices=[('tenant', 'the whole tenant together'), ('member', 'each member'), ('credential', 'each key'), ('tool', 'each tool')], default='member', max_length=16)),
-                ('tool', models.CharField(blank=True, help_text='Only calls of this tool; empty for all of them.', max_length=128)),
-                ('calls', models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000000000)])),
-                ('seconds', models.PositiveIntegerField(default=60, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(86400)])),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='limits', to='tenants.tenant')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "per",
+                    models.CharField(
+                        choices=[
+                            ("tenant", "the whole tenant together"),
+                            ("member", "each member"),
+                            ("credential", "each key"),
+                            ("tool", "each tool"),
+                        ],
+                        default="member",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "tool",
+                    models.CharField(
+                        blank=True, help_text="Only calls of this tool; empty for all of them.", max_length=128
+                    ),
+                ),
+                (
+                    "calls",
+                    models.PositiveIntegerField(
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(1000000000),
+                        ]
+                    ),
+                ),
+                (
+                    "seconds",
+                    models.PositiveIntegerField(
+                        default=60,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(86400),
+                        ],
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="limits", to="tenants.tenant"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['tenant', 'per', 'tool'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('calls__gte', 1), ('seconds__gte', 1), ('seconds__lte', 86400)), name='limit_in_range')],
+                "ordering": ["tenant", "per", "tool"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("calls__gte", 1), ("seconds__gte", 1), ("seconds__lte", 86400)),
+                        name="limit_in_range",
+                    )
+                ],
             },
         ),
     ]

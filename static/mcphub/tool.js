@@ -20,7 +20,14 @@ document.addEventListener("DOMContentLoaded", () => {
     running = new AbortController();
     try {
       const answer = await post(editor.dataset.previewUrl, running.signal);
-      if (answer.ok) look.innerHTML = await answer.text();
+      if (answer.ok) {
+        const open = [...look.querySelectorAll("details")].map((one) => one.open);
+        const place = look.querySelector("[data-manifest]")?.scrollTop;
+        look.innerHTML = await answer.text();
+        if (place) look.querySelector("[data-manifest]").scrollTop = place;
+        const sent = look.querySelector("details");
+        if (sent && open.length) sent.open = open[0];
+      }
       look.classList.toggle("mh-stale", !answer.ok);
     } catch (problem) {
       if (problem.name !== "AbortError") look.classList.add("mh-stale");

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 from django.test import Client
-from django.urls import reverse
+from django.urls import resolve, reverse
 
 from audit.models import Event
 from policy.models import Limit
@@ -279,3 +279,9 @@ def test_arguments_that_are_no_object_are_said_beside_the_field(cast: Cast, olga
     for arguments in wrong:
         page, _ = _try(cast, olga, tool, arguments)
         assert page.context["form"].errors["arguments"], arguments
+
+
+def test_a_trial_waits_without_holding_a_transaction(cast: Cast) -> None:
+    tool = cast.draft(cast.acme, "echo")
+    match = resolve(reverse("admin:tools_tool_try", args=[tool.pk]))
+    assert hasattr(match.func, "own_transactions")

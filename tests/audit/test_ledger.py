@@ -67,9 +67,7 @@ def test_the_application_role_cannot_insert_past_the_function(cast: Cast) -> Non
     with as_app() as conn:
         conn.execute("SELECT set_config('mcphub.tenants', %s, false)", [f"{{{cast.acme.pk}}}"])
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            conn.execute(
-                "INSERT INTO audit_entry (at, tenant_id, event) VALUES (now(), %s, 'changed')", [cast.acme.pk]
-            )
+            conn.execute("INSERT INTO audit_entry (at, tenant_id, event) VALUES (now(), %s, 'changed')", [cast.acme.pk])
 
 
 # What a call leaves
@@ -462,7 +460,9 @@ def test_months_are_those_of_utc_whatever_the_session_says(zone: str) -> None:
 def test_a_month_with_rows_in_the_default_partition_keeps_nobody_from_starting() -> None:
     """As after months without a running hub, when a command was the first to write."""
     with as_owner(autocommit=False) as owner:
-        owner.execute("INSERT INTO audit_entry (at, tenant_id, event) VALUES (now() + interval '7 months', 1, 'changed')")
+        owner.execute(
+            "INSERT INTO audit_entry (at, tenant_id, event) VALUES (now() + interval '7 months', 1, 'changed')"
+        )
         owner.execute("SELECT audit_partitions(9)")
         made = rows(
             owner,

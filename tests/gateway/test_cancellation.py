@@ -88,11 +88,17 @@ def test_a_host_that_goes_away_from_its_stream_cancels_its_call(cast: Cast, host
 
 @pytest.mark.parametrize("revision", REVISIONS[:3])
 def test_before_2026_a_host_that_goes_away_only_misses_the_answer(
-    cast: Cast, host: Make, tmp_path: Path, revision: str
+    cast: Cast, host: Make, tmp_path: Path, note: Path, revision: str
 ) -> None:
     cast.tool(cast.acme, "wait_for_file")
+    cast.tool(cast.acme, "linger")
     with left_hanging(host(revision=revision), "wait_for_file", {"path": str(tmp_path / "go")}):
         until(lambda: calls(cast, cast.acme, "wait_for_file", "call.started"))
+    # A later call of 2026-07-28 tells when the worker has looked: it sees closed connections in the order of calls.
+    with left_hanging(host(), "linger", {"path": str(note)}):
+        until(note.exists)
+    assert finished(cast, "linger")[0].outcome == "cancelled"
+    assert not calls(cast, cast.acme, "wait_for_file", "call.finished")
     (tmp_path / "go").touch()
     assert finished(cast, "wait_for_file")[0].outcome == "ok"
 

@@ -116,9 +116,7 @@ def test_pointed_at_one_tenant_no_row_is_inserted_for_another(furnished: Cast, a
     """A copy of the other tenant's own row, so that nothing but the policy stands in its way."""
     with as_owner() as owner:
         column = TABLES[table]
-        (copied,) = rows(
-            owner, f"SELECT to_jsonb(t) FROM {table} t WHERE {column} = %s LIMIT 1", furnished.beta.pk
-        )[0]
+        (copied,) = rows(owner, f"SELECT to_jsonb(t) FROM {table} t WHERE {column} = %s LIMIT 1", furnished.beta.pk)[0]
     point_at(app, furnished.acme)
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security|permission denied"):
         app.execute(

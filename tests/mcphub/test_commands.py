@@ -1,0 +1,156 @@
+"""The commands, as people type them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib import db
+from policy.models import Limit
+from tenants import queries
+from tenants.models import Member, Tenant
+from tests.cast import Cast
+from tests.gateway.conftest import host
+from tests.host import Host
+from tools.models import Connection, Tool
+
+__all__ = ["host"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def last_line(text: str) -> str:
+    return text.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def scoped(cast: Cast) -> Cast:
+    cast.scopes(cast.acme, {"a.read": "Read", "a.write": "Write"})
+    return cast
+
+
+def test_apikey_prints_the_key_alone_and_it_works(scoped: Cast, hub: list[str]) -> None:
+    scoped.tool(scoped.acme, "echo", scopes=["a.read"])
+    ended = manage("apikey", scoped.acme.slug, "--user", scoped.uma.username)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("mcphub_")
+    assert ended.stdout.count("\n") == 1
+    assert Host(hub[0], scoped.acme.slug, ended.stdout.strip()).call("echo", {"text": "x"}).text == '{"text":"x"}'
+
+
+def test_apikey_takes_scopes_and_a_name(scoped: Cast) -> None:
+    ended = manage("apikey", scoped.acme.slug, "--user", scoped.uma.username, "--scope", "a.read", "--name", "Laptop")
+    assert ended.returncode == 0
+    with scoped.see(scoped.acme):
+        key = scoped.member(scoped.acme, scoped.uma).keys.get()
+    assert (key.scopes, key.name, key.prefix) == (["a.read"], "Laptop", ended.stdout[:15])
+
+
+def test_apikey_says_what_is_wrong(scoped: Cast) -> None:
+    user = scoped.uma.username
+    wrong = {
+        ("no-such", "--user", user): "CommandError: There is no enabled tenant 'no-such'.",
+        (scoped.acme.slug, "--user", "nobody"): f"'nobody' is no active member of {scoped.acme.slug}. Members: ",
+        (scoped.acme.slug, "--user", scoped.bob.username): f"{scoped.bob.username!r} is no active member of",
+        (scoped.acme.slug, "--user", user, "--scope", "b.read"): "cannot have b.read. Allowed: a.read, a.write.",
+    }
+    for arguments, sentence in wrong.items():
+        ended = manage("apikey", *arguments)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert sentence in last_line(ended.stderr)
+        assert "Traceback" not in ended.stderr
+
+
+def test_call_prints_the_result(cast: Cast) -> None:
+    cast.tool(cast.acme, "echo")
+    cast.tool(cast.acme, "shout")
+    ended = manage("call", cast.acme.slug, "echo", '{"text": "hello"}')
+    assert (ended.returncode, json.loads(ended.stdout)) == (0, {"text": "hello"})
+    assert manage("call", cast.acme.slug, "shout", '{"text": "hello"}').stdout == "HELLO\n"
+
+
+def test_call_acts_as_an_owner_or_as_whom_is_named(cast: Cast) -> None:
+    cast.tool(cast.acme, "who_am_i", output_schema=None)
+    said = [
+        json.loads(manage("call", cast.acme.slug, "who_am_i", "{}", *more).stdout)["user"]
+        for more in ((), ("--as", cast.uma.username))
+    ]
+    assert said == [cast.olga.username, cast.uma.username]
+
+
+def test_call_ends_with_1_and_a_sentence_when_nothing_came_of_it(cast: Cast) -> None:
+    cast.tool(cast.acme, "echo")
+    cast.tool(cast.acme, "fail")
+    slug = cast.acme.slug
+    wrong = {
+        (slug, "gone", "{}"): "CommandError: refused (unknown_tool): There is no tool named 'gone' here.",
+        (slug, "echo", "{}"): "Mend them and call again.",
+        (slug, "echo", "{"): "CommandError: The arguments are not JSON:",
+        (slug, "echo", '{"text": NaN}'): "CommandError: The arguments are not JSON:",
+        (slug, "echo", '{"text": "\\ud800"}'): "CommandError: The arguments are not JSON:",
+        (slug, "echo", "[]"): "The arguments must be a JSON object",
+        (slug, "echo", "{}", "--as", "nobody"): "'nobody' is no active member of",
+        (slug, "fail", '{"how": "politely"}'): "CommandError: the tool answered with an error",
+        ("no-such", "echo", "{}"): "There is no enabled tenant 'no-such'.",
+    }
+    for arguments, sentence in wrong.items():
+        ended = manage("call", *arguments)
+        assert ended.returncode == 1, arguments
+        assert sentence in last_line(ended.stderr)
+        assert "Traceback" not in ended.stderr
+    assert "paper" in manage("call", slug, "fail", '{"how": "politely"}').stdout
+
+
+def test_call_does_not_run_as_the_owner_of_the_tables(cast: Cast) -> None:
+    cast.tool(cast.acme, "echo")
+    ended = manage("call", cast.acme.slug, "echo", '{"text": "x"}', DATABASE_URL=os.environ["DATABASE_OWNER_URL"])
+    assert ended.returncode == 1
+    assert "owns the tables" in last_line(ended.stderr)
+    assert "Traceback" not in ended.stderr
+
+
+def demo(url: str = "http://127.0.0.1:9") -> dict[str, object]:
+    ended = manage("demo", "--base-url", "http://localhost:8000", "--helpdesk-url", url, "--helpdesk-token", "t")
+    assert ended.returncode == 0, ended.stderr
+    card: dict[str, object] = json.loads(ended.stdout)
+    return card
+
+
+def test_demo_twice_keeps_data_and_edits() -> None:
+    """Also where somebody disabled the tenant, which must not stop the next start."""
+    first = demo()
+    assert list(first) == ["admin_url", "username", "password", "mcp_url", "api_key"]
+    assert (first["admin_url"], first["username"]) == ("http://localhost:8000/admin/", "admin")
+    assert first["mcp_url"] == "http://localhost:8000/t/demo/mcp"
+    tenant_id = queries.tenant_id_of("demo")
+    assert tenant_id is not None
+    with db.tenant_scope([tenant_id]):
+        Tool.objects.filter(name="get_ticket").update(title="Edited", enabled=False)
+        Limit.objects.filter(per="tenant").delete()
+        Tenant.objects.filter(pk=tenant_id).update(instructions="Edited", enabled=False)
+        Member.objects.filter(tenant=tenant_id).update(role="auditor")
+    second = demo("http://127.0.0.1:10")
+    assert second == {**first, "password": None}
+    with db.tenant_scope([tenant_id]):
+        tenant = Tenant.objects.get(pk=tenant_id)
+        edited = Tool.objects.get(name="get_ticket")
+        assert (tenant.instructions, tenant.enabled) == ("Edited", False)
+        assert (edited.title, edited.enabled, Tool.objects.count()) == ("Edited", False, 5)
+        assert Limit.objects.count() == 1
+        assert Member.objects.get().role == "auditor"
+        assert Connection.objects.get().base_url == "http://127.0.0.1:10"
