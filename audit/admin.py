@@ -228,7 +228,7 @@ class LedgerAdmin(ModelAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": str(entry),
+            "title": f"{entry.get_event_display()}: {entry.tool or entry.subject}",
             "subtitle": None,
             "fields": self._fields(entry, self.readable(request)),
             "preview": json_block(entry.preview) if entry.preview is not None else None,

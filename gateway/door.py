@@ -82,9 +82,7 @@ async def _answer(
     version = request.era_of(head, body)
     reply = Reply(receive, send, extra=cors, streaming=head.streaming, cancels=version is None)
     caller, offered = entered
-    visit = Visit(
-        caller=caller, catalog=offered, headers=head.headers, address=head.address, notify=reply.notify
-    )
+    visit = Visit(caller=caller, catalog=offered, headers=head.headers, address=head.address, notify=reply.notify)
     with reply:
         batch = request.messages(body, version)
         if batch is not None:
@@ -119,9 +117,7 @@ def _check_batched(message: Any) -> None:
         raise Fault(code=INVALID_REQUEST, message="initialize must not be part of a batch.")
 
 
-async def _serve(
-    visit: Visit, head: Head, message: Any, version: str | None, scope: anyio.CancelScope
-) -> bytes | None:
+async def _serve(visit: Visit, head: Head, message: Any, version: str | None, scope: anyio.CancelScope) -> bytes | None:
     """The JSON-RPC response to one message, or None when it gets none.
 
     version: None for 2026-07-28 or unknown. scope: what a `notifications/cancelled` for this message cancels.
@@ -241,9 +237,10 @@ def _preflight(head: Head) -> Headers:
     mirrored = "".join(f", {name}" for one in asked if _PARAMETER.fullmatch(name := one.strip()))
     return [
         (b"access-control-allow-methods", _ALLOWED),
-        (b"access-control-allow-headers", b"Authorization, Content-Type, Accept, X-API-Key, Mcp-Protocol-Version, "
-         b"Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID, Traceparent, Tracestate" + mirrored.encode()),
+        (
+            b"access-control-allow-headers",
+            b"Authorization, Content-Type, Accept, X-API-Key, Mcp-Protocol-Version, "
+            b"Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID, Traceparent, Tracestate" + mirrored.encode(),
+        ),
         (b"access-control-max-age", b"600"),
     ]
-
-

@@ -73,9 +73,7 @@ class Reply:
                     {
                         "type": "http.response.start",
                         "status": status,
-                        "headers": [
-                            _JSON, (b"content-length", b"%d" % len(body)), *self._extra, *(headers or [])
-                        ],
+                        "headers": [_JSON, (b"content-length", b"%d" % len(body)), *self._extra, *(headers or [])],
                     }
                 )
                 await self._write(body, more=False)

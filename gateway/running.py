@@ -20,9 +20,7 @@ _scopes: defaultdict[Key, list[anyio.CancelScope]] = defaultdict(list)
 
 
 @contextmanager
-def entered(
-    caller: Caller, message: dict[str, Any], scope: anyio.CancelScope, *, cancellable: bool
-) -> Iterator[None]:
+def entered(caller: Caller, message: dict[str, Any], scope: anyio.CancelScope, *, cancellable: bool) -> Iterator[None]:
     """Make the request findable while it runs; `scope` is what a cancellation cancels."""
     if not cancellable or message["method"] != "tools/call":
         yield

@@ -24,6 +24,8 @@ SETTING = "mcphub.tenants"
 _SURELY_ALIVE = 0.05
 """Seconds after its last use in which a connection is not looked at again."""
 
+_CONNECT_SECONDS = 10
+
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 _pools: dict[asyncio.AbstractEventLoop, Pool] = {}
@@ -124,7 +126,7 @@ class Lane:
             await self.close()
         self._used = now
         if self._cursor is None:
-            connection = await AsyncConnection.connect(conninfo(), autocommit=True)
+            connection = await AsyncConnection.connect(conninfo(), autocommit=True, connect_timeout=_CONNECT_SECONDS)
             self._cursor = connection.cursor()
         return self._cursor
 

@@ -15,6 +15,7 @@ from tools import functions
 from tools.models import Auth, Connection, Tool
 
 SLUG = "demo"
+CONNECTION = "Help desk"
 INSTRUCTIONS = (
     "Tools of a small help desk. Find tickets with search_tickets, read one with get_ticket, and leave notes for "
     "colleagues with add_internal_comment; customers never see those notes. Use working_hours_between and "
@@ -184,8 +185,8 @@ def furnish(tenant: Tenant, owner: User, *, helpdesk_url: str, helpdesk_token: s
     if Tool.objects.filter(tenant=tenant).exists():
         return
     tenant_actions.define_scopes(tenant, SCOPES, actor="system", implies={"tickets.write": ["tickets.read"]})
-    Limit.objects.create(tenant=tenant, per=Per.CREDENTIAL, calls=1200, seconds=60)
-    Limit.objects.create(tenant=tenant, per=Per.TENANT, calls=6000, seconds=60)
+    for per, calls in ((Per.CREDENTIAL, 1200), (Per.TENANT, 6000)):
+        tenant_actions.save(Limit(tenant=tenant, per=per, calls=calls, seconds=60), actor="system")
     for tool in TOOLS:
         _publish(tenant, tool, connection, owner)
 
@@ -200,21 +201,18 @@ def _existing(owner: User) -> Tenant | None:
 
 
 def _connect(tenant: Tenant, url: str, token: str, owner: User) -> Connection:
-    connection, created = Connection.objects.get_or_create(
-        tenant=tenant,
-        name="Help desk",
-        defaults={"base_url": url, "auth": Auth.BEARER, "allow_hosts": ["127.0.0.1"]},
-    )
-    if created or connection.base_url != url:
+    connection = Connection.objects.filter(tenant=tenant, name=CONNECTION).first()
+    if connection is None:
+        connection = Connection(tenant=tenant, name=CONNECTION, auth=Auth.BEARER, allow_hosts=["127.0.0.1"])
+    if connection.base_url != url:
         connection.base_url = url
-        connection.save()
-        tool_actions.set_secret(connection, token, actor=owner)
+        tool_actions.save_connection(connection, actor=owner, new_secret=token)
     return connection
 
 
 def _publish(tenant: Tenant, given: DemoTool, connection: Connection, owner: User) -> None:
     described = functions.load().get(given.config.get("function", ""))
-    tool = Tool.objects.create(
+    tool = Tool(
         tenant=tenant,
         name=given.name,
         title=given.title,
@@ -231,4 +229,5 @@ def _publish(tenant: Tenant, given: DemoTool, connection: Connection, owner: Use
         config=given.config,
         connection=connection if given.kind == "http" else None,
     )
+    tenant_actions.save(tool, actor=owner.username)
     tool_actions.publish(tool, actor=owner)

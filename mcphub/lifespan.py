@@ -72,3 +72,5 @@ async def _chores() -> None:
             await forget()
         except (psycopg.OperationalError, PoolTimeout):
             log.warning("bookkeeping waits: Postgres cannot be reached")
+        except Exception:  # a chore that fails must not end all later ones
+            log.exception("bookkeeping failed")

@@ -29,8 +29,6 @@ class TenantScopeMiddleware:
             response = self.get_response(request)
             if response.status_code >= 500:
                 transaction.set_rollback(True)
-            elif hasattr(response, "render") and not response.is_rendered:  # pragma: no cover - Django renders first
-                response.render()
             return response
 
     @staticmethod

@@ -85,9 +85,7 @@ class Cast:
         """An API key of a member and its secret."""
         tenant = tenant or self.acme
         with self.see(tenant):
-            return issue_key(
-                self.member(tenant, user), name="test host", actor="system", scopes=scopes, **fields
-            )
+            return issue_key(self.member(tenant, user), name="test host", actor="system", scopes=scopes, **fields)
 
     def scopes(self, tenant: Tenant, scopes: dict[str, str], **implies: list[str]) -> None:
         """Define scopes; `implies` is given with dots spelled as underscores."""

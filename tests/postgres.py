@@ -25,7 +25,7 @@ def as_owner(*, autocommit: bool = True) -> Iterator[Connection]:
 
 
 def rows(conn: Connection, query: str, *parameters: Any) -> list[Any]:
-    return conn.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+    return conn.execute(query, parameters).fetchall()
 
 
 def end_sessions_of_the_hub() -> int:

@@ -37,7 +37,7 @@ class Look:
 
 def look(draft: Tool) -> Look:
     """Everything about a draft, saved or not. Reads the tenant's live tools."""
-    listed, sisters = stored(manifest(draft)), sister_manifests(draft)
+    listed, sisters = manifest(draft), sister_manifests(draft)
     return Look(
         sent=orjson.dumps(listed).decode(),
         shown=coloured(listed),
@@ -50,17 +50,6 @@ def look(draft: Tool) -> Look:
         differences=differences(values(draft.live) if draft.live else None, values(draft)),
         live=draft.live,
     )
-
-
-def stored(value: Any) -> Any:
-    """JSON with its keys as Postgres keeps them (jsonb: by length, then bytewise), which is how they are sent."""
-    if isinstance(value, list):
-        return [stored(one) for one in value]
-    if isinstance(value, dict):
-        return {
-            name: stored(value[name]) for name in sorted(value, key=lambda name: (len(name.encode()), name.encode()))
-        }
-    return value
 
 
 def live_manifests(tenant_id: int, *, besides: int | None = None) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Tools as admins describe them: the draft on the Tool, its published Versions, and the Connections they reach through."""
+"""Tools as admins describe them: the draft, its published Versions, and the Connections they reach through."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from lib.fields import WrittenJSON
 from tenants.models import Tenant, User
 
 # MCP 2026-07-28, server/tools: 1 to 128 of these characters.
@@ -75,8 +76,8 @@ class Definition(models.Model):
     description = models.TextField(
         max_length=8000, help_text=_("For the model: what it does, when to use it, when not, and what it changes.")
     )
-    input_schema = models.JSONField(default=empty_input, help_text=_("JSON Schema 2020-12 of the arguments."))
-    output_schema = models.JSONField(null=True, blank=True, help_text=_("JSON Schema 2020-12 of the result."))
+    input_schema = WrittenJSON(default=empty_input, help_text=_("JSON Schema 2020-12 of the arguments."))
+    output_schema = WrittenJSON(null=True, blank=True, help_text=_("JSON Schema 2020-12 of the result."))
     read_only = models.BooleanField(default=False, help_text=_("It changes nothing."))
     destructive = models.BooleanField(default=True, help_text=_("It may delete or overwrite."))
     idempotent = models.BooleanField(default=False, help_text=_("Calling it twice does no more than calling it once."))
@@ -97,7 +98,7 @@ class Definition(models.Model):
         help_text=_("Bytes of result a model gets at the most."),
     )
     kind = models.CharField(max_length=20, default="http")
-    config = models.JSONField(default=dict, blank=True)
+    config = WrittenJSON(default=dict, blank=True)
     connection = models.ForeignKey(
         Connection, on_delete=models.PROTECT, null=True, blank=True, related_name="+", help_text=_("Its upstream.")
     )
@@ -133,7 +134,7 @@ class Version(Definition):
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
     tool = models.ForeignKey(Tool, on_delete=models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
-    manifest = models.JSONField(help_text=_("Exactly what a model reads."))
+    manifest = WrittenJSON(help_text=_("Exactly what a model reads."))
     manifest_hash = models.CharField(max_length=64)
     published_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     published_at = models.DateTimeField(auto_now_add=True)

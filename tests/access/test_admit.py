@@ -12,6 +12,7 @@ from access.admit import Door, admit, record_use
 from access.models import APIKey
 from lib import db
 from tenants import actions as tenant_actions
+from tenants.models import Role
 from tests.cast import Cast
 
 
@@ -54,7 +55,7 @@ def test_a_digest_is_no_secret(cast: Cast) -> None:
 def test_a_key_opens_no_other_tenant_even_of_the_same_person(cast: Cast) -> None:
     _, secret = cast.key(cast.uma)
     with cast.see(cast.beta):
-        tenant_actions.add_member(cast.beta, cast.uma, role=tenant_actions.Role.OWNER, actor="system")
+        tenant_actions.add_member(cast.beta, cast.uma, role=Role.OWNER, actor="system")
     (door,) = at_the_door((cast.beta.slug, secret))
     assert door is not None
     assert door.caller is None

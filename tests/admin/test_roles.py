@@ -2,12 +2,14 @@
 
 import pytest
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 
 from access.models import APIKey
 from audit.models import Entry
 from policy.models import Limit
+from tenants import actions
 from tenants.models import Member, Scope, Tenant
 from tests.admin.conftest import SignIn, entries, form_of
 from tests.cast import Cast
@@ -209,3 +211,13 @@ def test_a_user_created_by_staff_is_told_by_the_platforms_ledger(cast: Cast, sig
     assert name in page
     assert cast.password not in page
     assert entries(cast, cast.acme, subject__contains=name) == []
+
+
+def test_the_last_owner_stays_whoever_asks(cast: Cast) -> None:
+    owner = cast.member(cast.acme, cast.olga)
+    with cast.see(cast.acme), pytest.raises(ValidationError, match="is the last owner"):
+        actions.remove_member(owner, actor="system")
+    owner.role = "user"
+    with cast.see(cast.acme), pytest.raises(ValidationError, match="is the last owner"):
+        actions.change_member(owner, actor="system")
+    assert cast.member(cast.acme, cast.olga).role == "owner"

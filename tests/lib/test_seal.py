@@ -18,7 +18,7 @@ def test_what_is_sealed_opens_again_and_shows_nothing() -> None:
         sealed = seal.seal("hunter2 ü")
         assert b"hunter2" not in sealed
         assert seal.unseal(sealed) == "hunter2 ü"
-        assert seal.unseal(memoryview(sealed)) == "hunter2 ü"  # type: ignore[arg-type] - as the database gives it
+        assert seal.unseal(memoryview(sealed)) == "hunter2 ü"  # type: ignore[arg-type]
         assert seal.seal("hunter2 ü") != sealed
 
 
@@ -48,7 +48,7 @@ def test_what_is_damaged_does_not_open(damaged: bytes) -> None:
         seal.unseal(damaged)
 
 
-@pytest.mark.parametrize("wrong", ["", "short", "ü" * 44, NEW[:-4]])
+@pytest.mark.parametrize("wrong", ["", "short", "ü" * 44, NEW[:-4]], ids=["none", "short", "not ASCII", "cut"])
 def test_a_key_that_is_none_is_said_in_a_sentence_without_the_key(wrong: str) -> None:
     with keys(NEW, wrong), pytest.raises(seal.SealError, match="SEAL_KEYS takes Fernet keys") as refused:
         seal.seal("hunter2")

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import AsyncIterator, Iterator
+from types import FunctionType
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -84,7 +85,7 @@ def test_a_name_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     functions.function("same")(one)
     functions.function("same")(one)  # as when a module is imported anew
-    elsewhere = type(one)(one.__code__, {}, "one")
+    elsewhere: Any = FunctionType(one.__code__, {}, "one")
     elsewhere.__module__, elsewhere.__qualname__ = "another.module", one.__qualname__
     elsewhere.__annotations__ = one.__annotations__
     with pytest.raises(ValueError, match="two functions are registered as 'same'"):

@@ -1,4 +1,5 @@
 """Publishing: versions never change, one is live, and the next request knows."""
+# ruff: noqa: S608 - the names of tables come from this file and the models
 
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +54,7 @@ def test_a_version_cannot_be_changed_even_by_the_owner_of_the_tables(cast: Cast,
     tool = cast.tool(cast.acme, scopes=[], title="y")
     changed = assignment.replace("'{}'", "'{\"a\"}'") if "scopes" in assignment else assignment
     with as_owner() as owner, pytest.raises(psycopg.errors.InsufficientPrivilege, match="never changes"):
-        owner.execute(f"UPDATE tools_version SET {changed} WHERE tool_id = {tool.pk}")  # type: ignore[arg-type]
+        owner.execute(f"UPDATE tools_version SET {changed} WHERE tool_id = {tool.pk}")
 
 
 @pytest.mark.parametrize("verb", ["UPDATE tools_version SET title = 'x'", "DELETE FROM tools_version"])
@@ -62,7 +63,7 @@ def test_the_hub_itself_may_neither_change_nor_delete_a_version(cast: Cast, verb
     with as_app() as conn:
         conn.execute("SELECT set_config('mcphub.tenants', %s, false)", [f"{{{cast.acme.pk}}}"])
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            conn.execute(verb)  # type: ignore[arg-type]
+            conn.execute(verb)
 
 
 def test_the_hash_is_that_of_what_a_model_reads_and_of_nothing_else(cast: Cast) -> None:
@@ -196,7 +197,8 @@ RAW = {
     "a tool deleted by SQL": "DELETE FROM tools_tool WHERE tenant_id = %(tenant)s AND live_id IS NULL",
     "a scope by SQL": "UPDATE tenants_scope SET roles = '{owner}' WHERE tenant_id = %(tenant)s",
     "a scope deleted by SQL": "DELETE FROM tenants_scope WHERE tenant_id = %(tenant)s",
-    "a limit by SQL": "INSERT INTO policy_limit (tenant_id, per, tool, calls, seconds) VALUES (%(tenant)s, 'tenant', '', 1, 1)",
+    "a limit by SQL": "INSERT INTO policy_limit (tenant_id, per, tool, calls, seconds)"
+    " VALUES (%(tenant)s, 'tenant', '', 1, 1)",
     "the tenant by SQL": "UPDATE tenants_tenant SET name = 'x' WHERE id = %(tenant)s",
     "the version set back by SQL": "UPDATE tenants_tenant SET catalog_version = 0 WHERE id = %(tenant)s",
 }

@@ -3,116 +3,356 @@
 import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
-import tools.models
 from django.conf import settings
 from django.db import migrations, models
 
+import lib.fields
+import tools.models
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('tenants', '0001_initial'),
+        ("tenants", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Connection',
+            name="Connection",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100)),
-                ('base_url', models.CharField(help_text='Every request of its tools stays below this URL.', max_length=500, validators=[django.core.validators.URLValidator(schemes=['http', 'https'])])),
-                ('auth', models.CharField(choices=[('none', 'Nothing'), ('bearer', 'Bearer token'), ('basic', 'User name and password'), ('header', 'A header'), ('query', 'A query parameter')], default='none', max_length=16)),
-                ('auth_name', models.CharField(blank=True, help_text="The header's or query parameter's name, such as X-API-Key.", max_length=100)),
-                ('username', models.CharField(blank=True, max_length=200)),
-                ('secret', models.BinaryField(blank=True, null=True)),
-                ('allow_hosts', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), blank=True, default=list, help_text='Private hosts or networks it may reach, such as 10.1.2.3 or tickets.internal. Empty: public only.', size=None)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='connections', to='tenants.tenant')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "base_url",
+                    models.CharField(
+                        help_text="Every request of its tools stays below this URL.",
+                        max_length=500,
+                        validators=[django.core.validators.URLValidator(schemes=["http", "https"])],
+                    ),
+                ),
+                (
+                    "auth",
+                    models.CharField(
+                        choices=[
+                            ("none", "Nothing"),
+                            ("bearer", "Bearer token"),
+                            ("basic", "User name and password"),
+                            ("header", "A header"),
+                            ("query", "A query parameter"),
+                        ],
+                        default="none",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "auth_name",
+                    models.CharField(
+                        blank=True,
+                        help_text="The header's or query parameter's name, such as X-API-Key.",
+                        max_length=100,
+                    ),
+                ),
+                ("username", models.CharField(blank=True, max_length=200)),
+                ("secret", models.BinaryField(blank=True, null=True)),
+                (
+                    "allow_hosts",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=255),
+                        blank=True,
+                        default=list,
+                        help_text="Private hosts or networks it may reach, such as 10.1.2.3 or tickets.internal. Empty: public only.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="connections", to="tenants.tenant"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['tenant', 'name'],
+                "ordering": ["tenant", "name"],
             },
         ),
         migrations.CreateModel(
-            name='Tool',
+            name="Tool",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='A verb and a noun: search_tickets.', max_length=128, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9_.-]{1,128}$', '1 to 128 letters, digits, _ . or -')])),
-                ('title', models.CharField(blank=True, help_text='For people.', max_length=128)),
-                ('description', models.TextField(help_text='For the model: what it does, when to use it, when not, and what it changes.', max_length=8000)),
-                ('input_schema', models.JSONField(default=tools.models.empty_input, help_text='JSON Schema 2020-12 of the arguments.')),
-                ('output_schema', models.JSONField(blank=True, help_text='JSON Schema 2020-12 of the result.', null=True)),
-                ('read_only', models.BooleanField(default=False, help_text='It changes nothing.')),
-                ('destructive', models.BooleanField(default=True, help_text='It may delete or overwrite.')),
-                ('idempotent', models.BooleanField(default=False, help_text='Calling it twice does no more than calling it once.')),
-                ('open_world', models.BooleanField(default=True, help_text="It reaches beyond the company's own systems.")),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=63), blank=True, default=list, size=None)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), blank=True, default=list, size=None)),
-                ('icon', models.CharField(blank=True, help_text='An https or data URL of a small picture.', max_length=4000, validators=[django.core.validators.RegexValidator('^(https://[^\\s\\"\'<>]+|data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/=]+)$', 'https: or data:image/…')])),
-                ('timeout', models.PositiveIntegerField(default=20, help_text='Seconds. Most hosts give up after 30 to 60.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(3600)])),
-                ('max_result', models.PositiveIntegerField(default=65536, help_text='Bytes of result a model gets at the most.', validators=[django.core.validators.MinValueValidator(256), django.core.validators.MaxValueValidator(10000000)])),
-                ('kind', models.CharField(default='http', max_length=20)),
-                ('config', models.JSONField(blank=True, default=dict)),
-                ('enabled', models.BooleanField(default=True, help_text='A disabled tool vanishes at once.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('connection', models.ForeignKey(blank=True, help_text='Its upstream.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tools.connection')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tools', to='tenants.tenant')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="A verb and a noun: search_tickets.",
+                        max_length=128,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[A-Za-z0-9_.-]{1,128}$", "1 to 128 letters, digits, _ . or -"
+                            )
+                        ],
+                    ),
+                ),
+                ("title", models.CharField(blank=True, help_text="For people.", max_length=128)),
+                (
+                    "description",
+                    models.TextField(
+                        help_text="For the model: what it does, when to use it, when not, and what it changes.",
+                        max_length=8000,
+                    ),
+                ),
+                (
+                    "input_schema",
+                    lib.fields.WrittenJSON(
+                        default=tools.models.empty_input, help_text="JSON Schema 2020-12 of the arguments."
+                    ),
+                ),
+                (
+                    "output_schema",
+                    lib.fields.WrittenJSON(blank=True, help_text="JSON Schema 2020-12 of the result.", null=True),
+                ),
+                ("read_only", models.BooleanField(default=False, help_text="It changes nothing.")),
+                ("destructive", models.BooleanField(default=True, help_text="It may delete or overwrite.")),
+                (
+                    "idempotent",
+                    models.BooleanField(default=False, help_text="Calling it twice does no more than calling it once."),
+                ),
+                (
+                    "open_world",
+                    models.BooleanField(default=True, help_text="It reaches beyond the company's own systems."),
+                ),
+                (
+                    "scopes",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=63), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "icon",
+                    models.CharField(
+                        blank=True,
+                        help_text="An https or data URL of a small picture.",
+                        max_length=4000,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^(https://[^\\s\\\"'<>]+|data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/=]+)$",
+                                "https: or data:image/…",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "timeout",
+                    models.PositiveIntegerField(
+                        default=20,
+                        help_text="Seconds. Most hosts give up after 30 to 60.",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(3600),
+                        ],
+                    ),
+                ),
+                (
+                    "max_result",
+                    models.PositiveIntegerField(
+                        default=65536,
+                        help_text="Bytes of result a model gets at the most.",
+                        validators=[
+                            django.core.validators.MinValueValidator(256),
+                            django.core.validators.MaxValueValidator(10000000),
+                        ],
+                    ),
+                ),
+                ("kind", models.CharField(default="http", max_length=20)),
+                ("config", lib.fields.WrittenJSON(blank=True, default=dict)),
+                ("enabled", models.BooleanField(default=True, help_text="A disabled tool vanishes at once.")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "connection",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Its upstream.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tools.connection",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="tools", to="tenants.tenant"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['tenant', 'name'],
+                "ordering": ["tenant", "name"],
             },
         ),
         migrations.CreateModel(
-            name='Version',
+            name="Version",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='A verb and a noun: search_tickets.', max_length=128, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9_.-]{1,128}$', '1 to 128 letters, digits, _ . or -')])),
-                ('title', models.CharField(blank=True, help_text='For people.', max_length=128)),
-                ('description', models.TextField(help_text='For the model: what it does, when to use it, when not, and what it changes.', max_length=8000)),
-                ('input_schema', models.JSONField(default=tools.models.empty_input, help_text='JSON Schema 2020-12 of the arguments.')),
-                ('output_schema', models.JSONField(blank=True, help_text='JSON Schema 2020-12 of the result.', null=True)),
-                ('read_only', models.BooleanField(default=False, help_text='It changes nothing.')),
-                ('destructive', models.BooleanField(default=True, help_text='It may delete or overwrite.')),
-                ('idempotent', models.BooleanField(default=False, help_text='Calling it twice does no more than calling it once.')),
-                ('open_world', models.BooleanField(default=True, help_text="It reaches beyond the company's own systems.")),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=63), blank=True, default=list, size=None)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), blank=True, default=list, size=None)),
-                ('icon', models.CharField(blank=True, help_text='An https or data URL of a small picture.', max_length=4000, validators=[django.core.validators.RegexValidator('^(https://[^\\s\\"\'<>]+|data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/=]+)$', 'https: or data:image/…')])),
-                ('timeout', models.PositiveIntegerField(default=20, help_text='Seconds. Most hosts give up after 30 to 60.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(3600)])),
-                ('max_result', models.PositiveIntegerField(default=65536, help_text='Bytes of result a model gets at the most.', validators=[django.core.validators.MinValueValidator(256), django.core.validators.MaxValueValidator(10000000)])),
-                ('kind', models.CharField(default='http', max_length=20)),
-                ('config', models.JSONField(blank=True, default=dict)),
-                ('number', models.PositiveIntegerField()),
-                ('manifest', models.JSONField(help_text='Exactly what a model reads.')),
-                ('manifest_hash', models.CharField(max_length=64)),
-                ('published_at', models.DateTimeField(auto_now_add=True)),
-                ('connection', models.ForeignKey(blank=True, help_text='Its upstream.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tools.connection')),
-                ('published_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenants.tenant')),
-                ('tool', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='tools.tool')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="A verb and a noun: search_tickets.",
+                        max_length=128,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[A-Za-z0-9_.-]{1,128}$", "1 to 128 letters, digits, _ . or -"
+                            )
+                        ],
+                    ),
+                ),
+                ("title", models.CharField(blank=True, help_text="For people.", max_length=128)),
+                (
+                    "description",
+                    models.TextField(
+                        help_text="For the model: what it does, when to use it, when not, and what it changes.",
+                        max_length=8000,
+                    ),
+                ),
+                (
+                    "input_schema",
+                    lib.fields.WrittenJSON(
+                        default=tools.models.empty_input, help_text="JSON Schema 2020-12 of the arguments."
+                    ),
+                ),
+                (
+                    "output_schema",
+                    lib.fields.WrittenJSON(blank=True, help_text="JSON Schema 2020-12 of the result.", null=True),
+                ),
+                ("read_only", models.BooleanField(default=False, help_text="It changes nothing.")),
+                ("destructive", models.BooleanField(default=True, help_text="It may delete or overwrite.")),
+                (
+                    "idempotent",
+                    models.BooleanField(default=False, help_text="Calling it twice does no more than calling it once."),
+                ),
+                (
+                    "open_world",
+                    models.BooleanField(default=True, help_text="It reaches beyond the company's own systems."),
+                ),
+                (
+                    "scopes",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=63), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "icon",
+                    models.CharField(
+                        blank=True,
+                        help_text="An https or data URL of a small picture.",
+                        max_length=4000,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^(https://[^\\s\\\"'<>]+|data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/=]+)$",
+                                "https: or data:image/…",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "timeout",
+                    models.PositiveIntegerField(
+                        default=20,
+                        help_text="Seconds. Most hosts give up after 30 to 60.",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(3600),
+                        ],
+                    ),
+                ),
+                (
+                    "max_result",
+                    models.PositiveIntegerField(
+                        default=65536,
+                        help_text="Bytes of result a model gets at the most.",
+                        validators=[
+                            django.core.validators.MinValueValidator(256),
+                            django.core.validators.MaxValueValidator(10000000),
+                        ],
+                    ),
+                ),
+                ("kind", models.CharField(default="http", max_length=20)),
+                ("config", lib.fields.WrittenJSON(blank=True, default=dict)),
+                ("number", models.PositiveIntegerField()),
+                ("manifest", lib.fields.WrittenJSON(help_text="Exactly what a model reads.")),
+                ("manifest_hash", models.CharField(max_length=64)),
+                ("published_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "connection",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Its upstream.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tools.connection",
+                    ),
+                ),
+                (
+                    "published_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="tenants.tenant"
+                    ),
+                ),
+                (
+                    "tool",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="versions", to="tools.tool"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['tool', '-number'],
+                "ordering": ["tool", "-number"],
             },
         ),
         migrations.AddField(
-            model_name='tool',
-            name='live',
-            field=models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tools.version'),
+            model_name="tool",
+            name="live",
+            field=models.ForeignKey(
+                blank=True,
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="tools.version",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='connection',
-            constraint=models.UniqueConstraint(fields=('tenant', 'name'), name='one_connection_per_name'),
+            model_name="connection",
+            constraint=models.UniqueConstraint(fields=("tenant", "name"), name="one_connection_per_name"),
         ),
         migrations.AddConstraint(
-            model_name='version',
-            constraint=models.UniqueConstraint(fields=('tool', 'number'), name='one_version_per_number'),
+            model_name="version",
+            constraint=models.UniqueConstraint(fields=("tool", "number"), name="one_version_per_number"),
         ),
         migrations.AddConstraint(
-            model_name='tool',
-            constraint=models.UniqueConstraint(fields=('tenant', 'name'), name='one_tool_per_name'),
+            model_name="tool",
+            constraint=models.UniqueConstraint(fields=("tenant", "name"), name="one_tool_per_name"),
         ),
     ]

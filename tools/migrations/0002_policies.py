@@ -30,9 +30,7 @@ class Migration(migrations.Migration):
         tenant_policy("tools_tool"),
         tenant_policy("tools_version"),
         tenant_policy("tools_connection"),
-        migrations.RunSQL(
-            BUMP, "".join(f"DROP TRIGGER {table}_bump ON {table};" for table in BUMPED)
-        ),
+        migrations.RunSQL(BUMP, "".join(f"DROP TRIGGER {table}_bump ON {table};" for table in BUMPED)),
         migrations.RunSQL(
             FROZEN, "DROP TRIGGER tools_version_frozen ON tools_version; DROP FUNCTION tools_version_frozen();"
         ),
