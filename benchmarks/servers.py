@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from mcphub.stack.postgres import Postgres
+from mcphub.stack.secret_files import ensure_secrets
 from mcphub.stack.processes import dies_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,6 +91,7 @@ def hub(postgres: Postgres) -> Iterator[Server]:
         "TOOL_FUNCTIONS": "benchmarks.functions",
         "LOG_LEVEL": "WARNING",
     }
+    ensure_secrets(postgres.data_dir)
     _run(env, "manage.py", "migrate", "--verbosity", "0")
     tenant = json.loads(_run(env, "-m", "benchmarks.tenant").strip().splitlines()[-1])
     url = f"http://127.0.0.1:{port}{urlsplit(tenant['url']).path}"

@@ -24,7 +24,7 @@ _NOT_THE_VALUE = {"properties", "patternProperties", "$defs", "definitions", "de
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveConnection:
-    """A Connection with its credentials opened. They stay out of its repr."""
+    """A Connection with its credentials opened. They stay out of its repr. shut: no key of ours opens its secret."""
 
     id: int
     name: str
@@ -34,6 +34,7 @@ class LiveConnection:
     username: str
     secret: str = field(repr=False)
     allow_hosts: frozenset[str]
+    shut: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,12 +196,13 @@ def _live(versions: list[dict[str, Any]], connections: Mapping[int, LiveConnecti
 
 
 def open_connection(row: Mapping[str, Any]) -> LiveConnection:
-    """A Connection's columns with the secret opened; one that no key opens comes without it and is logged."""
-    secret = ""
+    """A Connection's columns with the secret opened; one that no key opens comes shut and is logged."""
+    secret, shut = "", False
     if row["secret"]:
         try:
             secret = seal.unseal(row["secret"])
         except seal.SealError as problem:
+            shut = True
             log.error("connection %s of tenant %s: %s", row["name"], row["tenant_id"], problem)  # noqa: TRY400
     return LiveConnection(
         id=row["id"],
@@ -211,6 +213,7 @@ def open_connection(row: Mapping[str, Any]) -> LiveConnection:
         username=row["username"],
         secret=secret,
         allow_hosts=frozenset(row["allow_hosts"]),
+        shut=shut,
     )
 
 

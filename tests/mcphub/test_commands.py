@@ -7,14 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
+from django.test import override_settings
 
+from audit.models import Entry
 from lib import db
+from lib.seal import unseal
 from policy.models import Limit
 from tenants import queries
 from tenants.models import Member, Tenant
 from tests.cast import Cast
 from tests.gateway.conftest import host
 from tests.host import Host
+from tools.actions import set_secret
 from tools.models import Connection, Tool
 
 __all__ = ["host"]
@@ -154,3 +159,32 @@ def test_demo_twice_keeps_data_and_edits() -> None:
         assert Limit.objects.count() == 1
         assert Member.objects.get().role == "auditor"
         assert Connection.objects.get().base_url == "http://127.0.0.1:10"
+
+
+def test_reseal_lets_an_old_key_be_dropped(cast: Cast) -> None:
+    old, new = os.environ["SEAL_KEYS"], Fernet.generate_key().decode()
+    with cast.see(cast.acme):
+        connection = Connection.objects.create(tenant=cast.acme, name="Upstream", base_url="https://example.com")
+        set_secret(connection, "s3cret", actor=cast.olga)
+    try:
+        ended = manage("reseal", SEAL_KEYS=f"{new},{old}")
+        assert ended.returncode == 0, ended.stderr
+        assert "s3cret" not in ended.stdout + ended.stderr
+        with cast.see(cast.acme), override_settings(SEAL_KEYS=[new]):
+            connection.refresh_from_db()
+            assert unseal(connection.secret or b"") == "s3cret"
+            assert Entry.objects.filter(tenant_id=cast.acme.pk, reason="resealed the secret of").count() == 1
+    finally:
+        manage("reseal", SEAL_KEYS=f"{old},{new}")
+
+
+def test_reseal_without_the_key_a_secret_was_sealed_with_changes_nothing(cast: Cast) -> None:
+    with cast.see(cast.acme):
+        connection = Connection.objects.create(tenant=cast.acme, name="Upstream", base_url="https://example.com")
+        set_secret(connection, "s3cret", actor=cast.olga)
+    ended = manage("reseal", SEAL_KEYS=Fernet.generate_key().decode())
+    assert ended.returncode == 1
+    assert "no key of SEAL_KEYS opens this secret" in ended.stderr
+    with cast.see(cast.acme):
+        connection.refresh_from_db()
+        assert unseal(connection.secret or b"") == "s3cret"

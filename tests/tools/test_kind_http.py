@@ -18,12 +18,13 @@ from urllib.parse import quote, quote_plus
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from cryptography.fernet import Fernet
 from pydantic import ValidationError
 
 from lib import fetch as fetching
 from lib.version import VERSION
 from tenants.caller import Caller
-from tools.catalog import LiveConnection, LiveTool, make_live
+from tools.catalog import LiveConnection, LiveTool, make_live, open_connection
 from tools.errors import Misconfigured, ToolError, UpstreamError, UpstreamTimeout
 from tools.kinds import http
 from tools.values import ABSENT, Audio, Call, Image, Origin, Result, Text
@@ -578,6 +579,24 @@ async def test_a_connection_that_cannot_be_used_is_the_admins(upstream: Upstream
     with pytest.raises(Misconfigured) as problem:
         await run(upstream, {"path": "/t", "headers": {"x-team": "a"}}, connection=connect(upstream, **broken))
     assert SECRET not in str(problem.value)
+    assert upstream.seen == []
+
+
+async def test_a_connection_whose_secret_no_key_opens_sends_nothing(upstream: Upstream) -> None:
+    shut = open_connection(
+        {
+            "id": 1,
+            "name": "Desk",
+            "base_url": upstream.base_url,
+            "auth": "basic",
+            "auth_name": "",
+            "username": "hub",
+            "secret": Fernet(Fernet.generate_key()).encrypt(b"s3cret"),
+            "allow_hosts": ["127.0.0.1"],
+        }
+    )
+    with pytest.raises(Misconfigured, match="no key of the hub opens"):
+        await run(upstream, {"path": "/t"}, connection=shut)
     assert upstream.seen == []
 
 

@@ -214,6 +214,8 @@ def _prove(connection: "LiveConnection", parts: _Parts) -> None:
     """Add the Connection's credentials, where nothing else may stand."""
     if connection.auth == Auth.NONE:
         return
+    if connection.shut:
+        raise _unproven(connection, "has a secret that no key of the hub opens")
     if _CONTROL.search(connection.secret) or not (connection.secret or connection.auth == Auth.BASIC):
         raise _unproven(connection, "has no usable secret")
     if connection.auth == Auth.QUERY:
