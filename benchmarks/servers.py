@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import psutil
 
 from mcphub.stack.postgres import Postgres
-from mcphub.stack.secret_files import ensure_secrets
 from mcphub.stack.processes import dies_with_parent
+from mcphub.stack.secret_files import ensure_secrets
 
 ROOT = Path(__file__).resolve().parent.parent
 UVICORN = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning", "--workers", "1")

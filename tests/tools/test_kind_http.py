@@ -587,6 +587,7 @@ async def test_a_connection_whose_secret_no_key_opens_sends_nothing(upstream: Up
         {
             "id": 1,
             "name": "Desk",
+            "tenant_id": 1,
             "base_url": upstream.base_url,
             "auth": "basic",
             "auth_name": "",
