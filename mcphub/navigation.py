@@ -16,6 +16,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "mcphub",
     "SITE_SUBHEADER": "MCP hub",
     "SITE_SYMBOL": "hub",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("mcphub/icon.svg")}],
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_HISTORY": False,

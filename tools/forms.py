@@ -29,7 +29,7 @@ class ToolForm(TenantForm):
         widget=UnfoldAdminSelectWidget,
         help_text="How it runs. The fields below belong to the kind.",
     )
-    input_schema = JSONTextField(help_text="JSON Schema 2020-12 of the arguments.")
+    input_schema = JSONTextField(initial=empty_input, help_text="JSON Schema 2020-12 of the arguments.")
     output_schema = JSONTextField(
         required=False, rows=6, help_text="JSON Schema 2020-12 of the result; empty when it only gives text."
     )
