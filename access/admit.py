@@ -109,6 +109,6 @@ async def record_use() -> None:
     """Write down when keys were last used; called now and then, so it costs a request nothing."""
     used = sorted(_used)
     if used:
-        async with db.pool().connection() as conn:
+        async with db.pooled() as conn:
             await conn.execute("SELECT access_touch(%s::bigint[])", [used])
         _used.difference_update(used)

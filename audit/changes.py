@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from django.db import connection, models
 
+from audit import differences
 from audit.entries import INSTANCE
 from audit.models import Event
 from lib import redact
@@ -28,18 +29,13 @@ def record(
     after: dict[str, Any] | None = None,
     note: str = "",
 ) -> None:
-    """Add an entry for an administrative change. Only the fields that differ are kept.
+    """Add an entry for an administrative change. Only what differs is kept; see audit.differences.
 
     actor: the user name, or `system`. verb: past tense, like `published`. Runs on Django's connection, so the entry
     commits with the change or not at all.
     """
-    old, new = before or {}, after or {}
-    differ = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-    detail = {
-        "before": redact.preview({name: old[name] for name in differ if name in old}) if before else None,
-        "after": redact.preview({name: new[name] for name in differ if name in new}) if after else None,
-        "note": redact.text(note),
-    }
+    old, new = differences.sides(before or {}, after or {})
+    detail = {"before": old, "after": new, "note": redact.text(note)}
     entry = {
         "tenant_id": tenant_id,
         "event": Event.CHANGED,

@@ -6,15 +6,16 @@ import logging
 import os
 import socket
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, LiteralString
 
 import orjson
 import psycopg
 from django.conf import settings
-from psycopg_pool import PoolClosed, PoolTimeout
 
 from audit.entries import INSTANCE
 from lib import db
@@ -26,22 +27,22 @@ Row = dict[str, Any]
 
 HEARTBEAT = 5.0
 """Seconds between signs of life."""
-SILENCE = "20 seconds"
-"""How long a process must be silent before what it left open is declared interrupted."""
+PARTITIONS_EVERY = 3600.0
+"""Seconds between looks at whether the coming months have a partition."""
+_SWEEP_SECONDS = 60.0
 _MOST_ROWS = 200
 FIRST: LiteralString = "SELECT audit_append(%s::jsonb)"
 AGAIN: LiteralString = "SELECT audit_append_again(%s::jsonb)"
 """For a batch whose commit went unanswered: it may have landed, and must not land twice."""
 _UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, orjson.JSONEncodeError)
 """What one row may do to a whole batch; the rows are then tried one by one, so that it harms no other."""
-_UNREACHABLE = (psycopg.Error, PoolTimeout, PoolClosed)
-"""Away, starting up, read-only after a failover, or not migrated yet: worth trying again."""
+# Anything else of psycopg's is worth trying again: db.UNREACHABLE, not migrated yet, a right not granted yet.
 
 _writers: dict[asyncio.AbstractEventLoop, "Writer"] = {}
 
 
 class LedgerUnavailable(Exception):
-    """The row is not durable: Postgres cannot be reached. Nothing may run that is not recorded."""
+    """The row is not durable: Postgres cannot be reached, or cannot hold it. Nothing may run that is not recorded."""
 
 
 class Writer:
@@ -53,6 +54,7 @@ class Writer:
         # that run, and a cancelled call must not lose its row while it waits for room.
         self._closing: Batch[Row, None] = Batch(self._insist, most=_MOST_ROWS, room=sys.maxsize)
         self._room = room
+        self._open: set[str | None] = set()
         self._stopping = False
 
     async def write(self, row: Row) -> None:
@@ -62,11 +64,14 @@ class Writer:
     async def begin(self, row: Row) -> asyncio.Future[None]:
         """The same, in two steps. Cancelled here, nothing is recorded; once this returns, the row is on its way and
         must be concluded. The future raises LedgerUnavailable."""
-        return await self._started.put(row)
+        future = await self._started.put(row)
+        self._open.add(row.get("call_id"))
+        return future
 
     async def conclude(self, row: Row) -> None:
         """Record something that has happened: tried until it is durable, however long Postgres is away."""
         await self._closing(row)
+        self._open.discard(row.get("call_id"))
 
     async def disown(self, row: Row) -> None:
         """Record, whenever that becomes possible, that what may have been begun was not run; waits for nothing.
@@ -74,7 +79,16 @@ class Writer:
         For a row whose commit went unanswered. While Postgres is away for long, only as many are kept as fit.
         """
         if len(self._closing) < self._room:
-            (await self._closing.put(row)).add_done_callback(_ignored)
+            (await self._closing.put(row)).add_done_callback(partial(self._disowned, row.get("call_id")))
+
+    def _disowned(self, call_id: str | None, landed: asyncio.Future[None]) -> None:
+        if not landed.cancelled() and landed.exception() is None:  # asking marks it as seen
+            self._open.discard(call_id)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every call that was begun has its end in the ledger."""
+        return not self._open
 
     async def close(self) -> None:
         """Let everything land, but do not wait for a Postgres that is gone."""
@@ -87,8 +101,11 @@ class Writer:
             await db.lane("ledger started").fetch(FIRST, [orjson.dumps(rows).decode()])
             return [None] * len(rows)
         except _UNSTORABLE as problem:
-            return await _one_by_one(self._insert, rows, problem)
-        except _UNREACHABLE as problem:
+            if len(rows) == 1:
+                _tell(problem)
+                raise LedgerUnavailable("the ledger cannot hold this call; nothing was run") from problem
+            return await _one_by_one(self._insert, rows)
+        except psycopg.Error as problem:
             raise LedgerUnavailable("the ledger cannot be written; nothing was run") from problem
 
     async def _insist(self, rows: Sequence[Row]) -> Sequence[BaseException | None]:
@@ -98,8 +115,11 @@ class Writer:
                 await db.lane("ledger finished").fetch(statement, [orjson.dumps(rows).decode()])
                 return [None] * len(rows)
             except _UNSTORABLE as problem:
-                return await _one_by_one(self._insist, rows, problem)
-            except _UNREACHABLE:
+                if len(rows) == 1:
+                    _tell(problem)
+                    raise
+                return await _one_by_one(self._insist, rows)
+            except psycopg.Error:
                 if self._stopping:
                     log.exception("%d ledger rows were lost: Postgres is gone while the hub stops", len(rows))
                     raise
@@ -109,18 +129,24 @@ class Writer:
 
 
 async def _one_by_one(
-    work: Callable[[Sequence[Row]], Awaitable[Sequence[BaseException | None]]], rows: Sequence[Row], why: Exception
+    work: Callable[[Sequence[Row]], Awaitable[Sequence[BaseException | None]]], rows: Sequence[Row]
 ) -> list[BaseException | None]:
     """Each row by itself; the one that cannot be stored answers its own caller with the reason."""
-    if len(rows) == 1:
-        log.error("a ledger row cannot be stored: %s", type(why).__name__)
-        return [why]
-    return [(await work([row]))[0] for row in rows]
+    return [await _alone(work, row) for row in rows]
 
 
-def _ignored(future: asyncio.Future[None]) -> None:
-    if not future.cancelled():
-        future.exception()  # marks it as seen
+async def _alone(
+    work: Callable[[Sequence[Row]], Awaitable[Sequence[BaseException | None]]], row: Row
+) -> BaseException | None:
+    try:
+        return (await work([row]))[0]
+    except Exception as problem:
+        return problem
+
+
+def _tell(problem: Exception) -> None:
+    """By its name only: what Postgres says of it may quote the row."""
+    log.error("a ledger row cannot be stored: %s", type(problem).__name__)
 
 
 def writer() -> Writer:
@@ -136,6 +162,7 @@ async def open_writer() -> AsyncIterator[Writer]:
     """Run the writer of this event loop, its sign of life and its sweeper."""
     loop = asyncio.get_running_loop()
     await beat()
+    await make_partitions()
     _writers[loop] = opened = Writer(settings.LEDGER_QUEUE)
     pulse = asyncio.create_task(_pulse())
     try:
@@ -146,33 +173,48 @@ async def open_writer() -> AsyncIterator[Writer]:
             await pulse
         await opened.close()
         del _writers[loop]
+        if opened.settled:
+            with contextlib.suppress(*db.UNREACHABLE):
+                await db.lane("sign of life").fetch("SELECT audit_farewell(%s)", [INSTANCE])
 
 
 async def beat(instance: uuid.UUID = INSTANCE) -> None:
-    """Say that this process lives, and make sure the coming months have a partition."""
-    async with db.pool().connection() as conn:
-        await conn.execute("SELECT audit_heartbeat(%s, %s, %s)", [instance, socket.gethostname(), os.getpid()])
+    """Say that this process lives, and hold its lock for as long as the connection lasts that this goes by."""
+    await db.lane("sign of life").fetch(
+        "SELECT audit_heartbeat(%s, %s, %s)", [instance, socket.gethostname(), os.getpid()]
+    )
+
+
+async def make_partitions() -> None:
+    """See that this month and the next two have a partition; left to the next time when somebody reads the ledger."""
+    async with db.pooled() as conn:
         await conn.execute("SELECT audit_partitions(2)")
 
 
-async def sweep(instance: uuid.UUID = INSTANCE, silence: str = SILENCE) -> int:
-    """Declare interrupted what silent processes had started and never finished; how many calls that were.
+async def sweep(instance: uuid.UUID = INSTANCE) -> int:
+    """Declare interrupted what processes that are gone had started and never finished; how many calls that were.
 
-    Does nothing until this process has itself been heard for as long without a break: when Postgres was away,
-    everybody was silent.
+    Gone is who has been silent for 20 s (the migration says so) and whose lock nobody holds. Does nothing until this
+    process has itself been heard for as long without a break: when Postgres was away, everybody was silent.
     """
-    async with db.pool().connection() as conn:
-        cursor = await conn.execute("SELECT audit_sweep(%s, %s::interval)", [instance, silence])
+    async with db.pooled(seconds=_SWEEP_SECONDS) as conn:
+        cursor = await conn.execute("SELECT audit_sweep(%s)", [instance])
         row = await cursor.fetchone()
     return int(row[0]) if row else 0
 
 
 async def _pulse() -> None:
+    made = time.monotonic()
     while True:
         await asyncio.sleep(HEARTBEAT)
         try:
             await beat()
+            if time.monotonic() - made >= PARTITIONS_EVERY:
+                await make_partitions()
+                made = time.monotonic()
             if found := await sweep():
                 log.warning("%d calls were interrupted by a process that is gone", found)
-        except _UNREACHABLE:
+        except db.UNREACHABLE:
             log.warning("no sign of life could be given: Postgres cannot be reached")
+        except Exception:  # or this process would fall silent for good
+            log.exception("no sign of life could be given")

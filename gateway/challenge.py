@@ -4,8 +4,6 @@ from collections.abc import Iterable
 
 from django.conf import settings
 
-from tools.catalog import Catalog
-
 
 def resource(slug: str) -> str:
     """The tenant's endpoint as people type it; the audience of its tokens."""
@@ -15,11 +13,6 @@ def resource(slug: str) -> str:
 def metadata_url(slug: str) -> str:
     """Where the endpoint's resource metadata lies (RFC 9728 section 3.1: the well-known part goes before the path)."""
     return f"{settings.BASE_URL}/.well-known/oauth-protected-resource/t/{slug}/mcp"
-
-
-def working_scopes(catalog: Catalog) -> frozenset[str]:
-    """Every scope some live tool needs: what a host should ask for at once, as most hosts never ask again."""
-    return frozenset(scope for tool in catalog.tools.values() for scope in tool.subject.scopes)
 
 
 def unauthorized(slug: str, scopes: Iterable[str], *, presented: bool) -> str:

@@ -12,9 +12,7 @@ from typing import Any
 
 import anyio
 import orjson
-import psycopg
 from mcp.server.models import InitializationOptions
-from psycopg_pool import PoolTimeout
 
 from access.admit import admit
 from gateway import challenge, lists, request, running, server, tool_calls, wire
@@ -22,8 +20,9 @@ from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, UNAVAILABLE, Fault
 from gateway.reply import Headers, Receive, Reply, Send
 from gateway.request import Head
 from gateway.visit import Visit
+from lib import db
 from tenants.caller import Caller
-from tools.catalog import Catalog, catalog
+from tools.catalog import Catalog, catalog, working_scopes
 
 log = logging.getLogger(__name__)
 
@@ -64,16 +63,15 @@ async def _enter(head: Head, slug: str) -> tuple[Caller, Catalog]:
     found = await admit(slug, secret)
     if found is None:
         raise Fault(code=INVALID_REQUEST, message="There is nothing here.", status=404)
-    offered = await catalog(found.tenant_id, found.catalog_version)
     if found.caller is None:
-        wanted = challenge.working_scopes(offered)
+        wanted = await working_scopes(found.tenant_id, found.catalog_version)
         raise Fault(
             code=INVALID_REQUEST,
             message="The credential is not valid here." if secret else "Send a credential as Authorization: Bearer.",
             status=401,
             headers={"WWW-Authenticate": challenge.unauthorized(slug, wanted, presented=secret is not None)},
         )
-    return found.caller, offered
+    return found.caller, await catalog(found.tenant_id, found.catalog_version)
 
 
 async def _answer(
@@ -125,15 +123,15 @@ async def _serve(visit: Visit, head: Head, message: Any, version: str | None, sc
     sort = request.check_message(message)
     if sort != "request":
         if version is None:
-            _check_modern_notification(sort, head)
+            _check_modern_notification(sort, head, message)
         elif sort == "notification":
-            running.cancel(visit.caller, message)
+            running.cancel(visit, message)
         return None
     era = wire.Era(version=version) if version is not None else _modern_era(visit, head, message)
     identity = server.identity(visit.catalog)
     if message["method"] == "tools/list" and _plain(message.get("params") or {}):
         return _response(message["id"], lists.rendered(visit, era.version, identity))
-    with running.entered(visit.caller, message, scope, cancellable=not era.modern):
+    with running.entered(visit, message, scope, cancellable=not era.modern):
         result = await _result(visit, era, message, identity)
     return _response(message["id"], orjson.dumps(result))
 
@@ -164,10 +162,12 @@ def _modern_era(visit: Visit, head: Head, message: dict[str, Any]) -> wire.Era:
     return era
 
 
-def _check_modern_notification(sort: str, head: Head) -> None:
+def _check_modern_notification(sort: str, head: Head, message: dict[str, Any]) -> None:
     if sort == "response":
         raise Fault(code=INVALID_REQUEST, message="Clients send requests and notifications, not responses.")
     wire.check_version(head.headers.get(wire.VERSION_HEADER, ""))
+    wire.check_duplicates(head.lines)
+    wire.check_method(message["method"], head.headers)
 
 
 def _plain(params: dict[str, Any]) -> bool:
@@ -200,7 +200,7 @@ def _fault_of(problem: Exception, slug: str) -> Fault:
     """What the client is told of a failure. What it was stays in the log."""
     if isinstance(problem, Fault):
         return problem
-    if isinstance(problem, psycopg.OperationalError | PoolTimeout):
+    if isinstance(problem, db.UNREACHABLE):
         log.error("Postgres cannot be reached", exc_info=problem)
         return _unavailable()
     log.error("a request at /t/%s/mcp failed", slug, exc_info=problem)

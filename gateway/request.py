@@ -14,8 +14,11 @@ from django.http.request import split_domain_port, validate_host
 from gateway import wire
 from gateway.errors import INVALID_REQUEST, PARSE_ERROR, Fault
 from gateway.reply import Headers, Receive
+from lib.schema.validator import is_deeper
 
 _MOST_BATCH = 50
+_MOST_NAME = 300
+"""Characters of a Host or an Origin: a DNS name has at most 253, and a scheme and a port go with it."""
 _MOST_DEPTH = 100
 """Levels of nesting in a body. orjson reads 1,024 but writes only 254, and what is read has to be recorded."""
 _ONLY_DIGITS = bytes(48 if 48 <= code <= 57 else 32 for code in range(256))
@@ -56,7 +59,8 @@ def check_peer(head: Head) -> Headers:
     MCP basic/transports, "Security warning": an invalid Origin is answered with 403.
     """
     host = head.headers.get("host", "")
-    if not _host_allowed(host):
+    # The answers below are remembered with what was asked, so what cannot be a name is not even asked about.
+    if len(host) > _MOST_NAME or not _host_allowed(host):
         raise Fault(
             code=INVALID_REQUEST,
             message="This hub does not answer for that Host; an operator can add it to ALLOWED_HOSTS.",
@@ -65,7 +69,7 @@ def check_peer(head: Head) -> Headers:
     origin = head.headers.get("origin")
     if origin is None:
         return []
-    if not _origin_allowed(origin):
+    if len(origin) > _MOST_NAME or not _origin_allowed(origin):
         raise Fault(
             code=INVALID_REQUEST,
             message="Requests from that Origin are refused; an operator can add it to ALLOWED_ORIGINS.",
@@ -118,7 +122,7 @@ def _parsed(body: bytes) -> Any:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as problem:
         raise Fault(code=PARSE_ERROR, message=f"The body cannot be read as JSON: {problem}"[:200]) from None
-    if body.count(b"{") + body.count(b"[") > _MOST_DEPTH and _deeper(parsed, _MOST_DEPTH):
+    if body.count(b"{") + body.count(b"[") > _MOST_DEPTH and is_deeper(parsed, _MOST_DEPTH):
         raise Fault(
             code=INVALID_REQUEST, message=f"The body is nested more than {_MOST_DEPTH} deep.", request_id=id_of(parsed)
         )
@@ -129,15 +133,6 @@ def _parsed(body: bytes) -> Any:
             request_id=id_of(parsed),
         )
     return parsed
-
-
-def _deeper(value: Any, levels: int) -> bool:
-    """Whether arrays and objects are nested more than so many levels deep."""
-    level = [value]
-    for _ in range(levels + 1):
-        nodes = [node for node in level if isinstance(node, dict | list)]
-        level = [child for node in nodes for child in (node.values() if isinstance(node, dict) else node)]
-    return any(isinstance(node, dict | list) for node in nodes)
 
 
 def _beyond_64_bits(body: bytes) -> str | None:

@@ -1,7 +1,8 @@
 """The requests of older revisions that are under way here, so that `notifications/cancelled` can find them.
 
-2026-07-28 cancels by closing the connection. Before it, a second POST names the request; without a session the pair of
-credential and request id has to do, so a cancellation that could mean two requests is ignored, as the specification
+2026-07-28 cancels by closing the connection. Before it, a second POST names the request. Without a session, whoever has
+the same credential, address and User-Agent counts as the same host: hosts number their requests from 1, so where they
+share a key, the rest keeps them apart. A cancellation that could mean two requests is ignored, as the specification
 allows (basic/utilities/cancellation).
 """
 
@@ -12,20 +13,20 @@ from typing import Any
 
 import anyio
 
-from tenants.caller import Caller
+from gateway.visit import Visit
 
-Key = tuple[int, str, str]
+Key = tuple[int, str, str, str, str]
 
 _scopes: defaultdict[Key, list[anyio.CancelScope]] = defaultdict(list)
 
 
 @contextmanager
-def entered(caller: Caller, message: dict[str, Any], scope: anyio.CancelScope, *, cancellable: bool) -> Iterator[None]:
+def entered(visit: Visit, message: dict[str, Any], scope: anyio.CancelScope, *, cancellable: bool) -> Iterator[None]:
     """Make the request findable while it runs; `scope` is what a cancellation cancels."""
     if not cancellable or message["method"] != "tools/call":
         yield
         return
-    key = _key(caller, message["id"])
+    key = _key(visit, message["id"])
     _scopes[key].append(scope)
     try:
         yield
@@ -35,14 +36,16 @@ def entered(caller: Caller, message: dict[str, Any], scope: anyio.CancelScope, *
             del _scopes[key]
 
 
-def cancel(caller: Caller, notification: dict[str, Any]) -> None:
-    """Stop the request that a `notifications/cancelled` names, if it is the caller's own and runs here."""
+def cancel(visit: Visit, notification: dict[str, Any]) -> None:
+    """Stop the request that a `notifications/cancelled` names, if it is the same host's and runs here."""
     if notification["method"] != "notifications/cancelled":
         return
-    scopes = _scopes.get(_key(caller, (notification.get("params") or {}).get("requestId")), [])
+    scopes = _scopes.get(_key(visit, (notification.get("params") or {}).get("requestId")), [])
     if len(scopes) == 1:
         scopes[0].cancel()
 
 
-def _key(caller: Caller, request_id: Any) -> Key:
-    return caller.tenant_id, caller.credential, f"{type(request_id).__name__}:{request_id}"
+def _key(visit: Visit, request_id: Any) -> Key:
+    caller = visit.caller
+    agent = visit.headers.get("user-agent", "")
+    return caller.tenant_id, caller.credential, visit.address, agent, f"{type(request_id).__name__}:{request_id}"

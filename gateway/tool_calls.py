@@ -35,8 +35,7 @@ class Reporter:
         if self._token is None or progress <= self._furthest:
             return
         self._furthest = progress
-        said = {"progressToken": self._token, "progress": progress, "total": total, "message": message}
-        await self._send("notifications/progress", {name: one for name, one in said.items() if one is not None})
+        await self._send("notifications/progress", wire.progress_params(self._token, progress, total, message))
 
     async def log(self, level: str, data: Any) -> None:
         """On 2026-07-28 only levels that the request asked for; before it, without a session, all of them."""

@@ -43,6 +43,7 @@ Headers = Mapping[str, str]
 HANDSHAKE = frozenset(HANDSHAKE_PROTOCOL_VERSIONS)
 MODERN = tuple(MODERN_PROTOCOL_VERSIONS)
 VERSION_HEADER = "mcp-protocol-version"
+_METHOD_HEADER = "mcp-method"
 BATCH_VERSION = "2025-03-26"
 """The one revision with JSON-RPC batches, and the one a missing version header stands for."""
 _TRANSPORT = TransportContext(kind="streamable-http", can_send_request=False)
@@ -91,8 +92,13 @@ class _Exchange:
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         if self.progress_token is None:
             return
-        params = {"progressToken": self.progress_token, "progress": progress, "total": total, "message": message}
-        await self.notify("notifications/progress", {name: one for name, one in params.items() if one is not None})
+        await self.notify("notifications/progress", progress_params(self.progress_token, progress, total, message))
+
+
+def progress_params(token: Any, progress: float, total: float | None, message: str | None) -> dict[str, Any]:
+    """The params of `notifications/progress` (MCP basic/utilities/progress)."""
+    params = {"progressToken": token, "progress": progress, "total": total, "message": message}
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def classify(body: Mapping[str, Any], headers: Headers) -> Era:
@@ -118,6 +124,15 @@ def check_duplicates(lines: list[tuple[str, str]]) -> None:
     """Raise the Fault (-32020) when a routing header was sent twice."""
     if (name := find_duplicated_routing_header(lines)) is not None:
         raise Fault(code=HEADER_MISMATCH, message=f"{name} header appears more than once")
+
+
+def check_method(method: str, headers: Headers) -> None:
+    """Raise the Fault (-32020) when a notification's `Mcp-Method` is not its method.
+
+    The SDK holds requests to it, and notifications not at all; so a client that leaves it out there keeps working.
+    """
+    if headers.get(_METHOD_HEADER, method) != method:
+        raise Fault(code=HEADER_MISMATCH, message="The Mcp-Method header does not match the method of the body.")
 
 
 def check_parameter_headers(

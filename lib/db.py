@@ -6,10 +6,14 @@ that sets nothing sees no tenant's rows at all.
 """
 
 import asyncio
+import logging
+import os
+import secrets
 import select
+import socket
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, LiteralString
 
 import psycopg
@@ -19,12 +23,32 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
+log = logging.getLogger(__name__)
+
 SETTING = "mcphub.tenants"
 
 _SURELY_ALIVE = 0.05
 """Seconds after its last use in which a connection is not looked at again."""
 
 _CONNECT_SECONDS = 10
+
+ANSWER_SECONDS = 10.0
+"""How long an answer is waited for before the connection is given up: a backend may stall without closing it."""
+
+STATEMENT_MILLISECONDS = 8000
+"""How long Postgres itself works on a lane's statement; shorter, so that it has given up before its client does."""
+
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 8000}
+"""libpq's own: a network that swallows everything is noticed by this side (seconds; the last in milliseconds)."""
+
+_SERVER_SETTINGS = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+"""The same on the side of Postgres, so that what a vanished host's session holds is let go."""
+
+UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+"""Postgres is away, stalled, starting up, or a standby after a failover; whoever asks again later may be answered.
+
+The pool's PoolTimeout and PoolClosed are among them, as OperationalErrors.
+"""
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
@@ -93,26 +117,45 @@ def pool() -> Pool:
         raise RuntimeError("no database pool is open on this event loop; enter mcphub.lifespan first") from None
 
 
+@asynccontextmanager
+async def pooled(*, seconds: float | None = None) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection of the pool, to be used and given back within so many seconds (ANSWER_SECONDS unless told)."""
+    async with pool().connection() as conn:
+        given_up = _hang_up_later(conn, ANSWER_SECONDS if seconds is None else seconds)
+        try:
+            yield conn
+        finally:
+            given_up.cancel()
+
+
 class Lane:
     """A connection kept for one stream of statements that follow each other: a third of the cost of going by the pool.
 
     For the hot path's batches, one lane each, on one event loop. A connection that broke while it lay idle (Postgres
-    was restarted) is noticed before anything is sent on it, so nobody pays for it with an error.
+    was restarted) is noticed before anything is sent on it, so nobody pays for it with an error. One that does not
+    answer is given up, and its session ended, so that what it was told last does not happen late.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "lane") -> None:
+        self._name = name
         self._cursor: AsyncCursor[Any] | None = None
         self._used = 0.0
+        self._session = ""
+        self._abandoned = ""
 
     async def fetch(self, query: LiteralString, parameters: Sequence[Any]) -> list[Any]:
-        """Run one statement in a transaction of its own and return its rows."""
+        """Run one statement in a transaction of its own and return its rows; raises one of UNREACHABLE in time."""
         cursor = await self._ready()
+        given_up = _hang_up_later(cursor.connection, ANSWER_SECONDS)
         try:
             await cursor.execute(query, parameters, prepare=True)
             return await cursor.fetchall()
-        except psycopg.OperationalError:
+        except UNREACHABLE:
+            self._abandoned = self._session
             await self.close()
             raise
+        finally:
+            given_up.cancel()
 
     async def close(self) -> None:
         """Let the connection go; the next statement opens another."""
@@ -126,14 +169,58 @@ class Lane:
             await self.close()
         self._used = now
         if self._cursor is None:
-            connection = await AsyncConnection.connect(conninfo(), autocommit=True, connect_timeout=_CONNECT_SECONDS)
-            self._cursor = connection.cursor()
+            self._cursor = await self._open()
         return self._cursor
+
+    async def _open(self) -> AsyncCursor[Any]:
+        self._session = f"mcphub {self._name} {secrets.token_hex(8)}"
+        connection = await AsyncConnection.connect(
+            conninfo(f"-c statement_timeout={STATEMENT_MILLISECONDS} {_SERVER_SETTINGS}", self._session),
+            autocommit=True,
+            connect_timeout=_CONNECT_SECONDS,
+        )
+        cursor = connection.cursor()
+        if self._abandoned:
+            await self._end_abandoned(cursor)
+        return cursor
+
+    async def _end_abandoned(self, cursor: AsyncCursor[Any]) -> None:
+        """End the session that was given up, if it is still there: it may yet read what was sent to it."""
+        given_up = _hang_up_later(cursor.connection, ANSWER_SECONDS)
+        try:
+            await cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = %s AND usename = current_user",
+                [self._abandoned],
+            )
+            self._abandoned = ""
+        except BaseException:
+            await cursor.connection.close()
+            raise
+        finally:
+            given_up.cancel()
 
     def _broke_while_idle(self, now: float) -> bool:
         if self._cursor is None or now - self._used < _SURELY_ALIVE:
             return False
         return _spoken_to(self._cursor.connection.fileno())
+
+
+def _hang_up_later(connection: AsyncConnection[Any], seconds: float) -> asyncio.TimerHandle:
+    """Give the connection up after so long, unless that is cancelled; whoever waits for it gets OperationalError.
+
+    By shutting its socket down, as if Postgres had. Cancelling the task instead would have psycopg ask Postgres to
+    cancel the statement and wait for the answer, which a stalled backend does not give either.
+    """
+    return asyncio.get_running_loop().call_later(seconds, _hang_up, connection, seconds)
+
+
+def _hang_up(connection: AsyncConnection[Any], seconds: float) -> None:
+    if connection.closed:
+        return
+    log.warning("Postgres has not answered within %g s; the connection is given up", seconds)
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def lane(name: str) -> Lane:
@@ -142,7 +229,7 @@ def lane(name: str) -> Lane:
     if lanes is None:
         raise RuntimeError("no database pool is open on this event loop; enter mcphub.lifespan first")
     if name not in lanes:
-        lanes[name] = Lane()
+        lanes[name] = Lane(name)
     return lanes[name]
 
 
@@ -163,15 +250,23 @@ async def _check(connection: AsyncConnection[Any]) -> None:
 @asynccontextmanager
 async def tenant_transaction(tenant_id: int) -> AsyncIterator[AsyncConnection[Any]]:
     """A connection inside a transaction that sees one tenant's rows, all of them as of the same moment."""
-    async with pool().connection() as conn, conn.transaction():
+    async with pooled() as conn, conn.transaction():
         await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         await conn.execute("SELECT set_config(%s, %s, true)", [SETTING, _array([tenant_id])])
         yield conn
 
 
-def conninfo() -> str:
-    """What Django connects with, as libpq spells it, so that both ways lead to the same database."""
+def conninfo(server_settings: str = "", application_name: str = "") -> str:
+    """What Django connects with, as libpq spells it, so that both ways lead to the same database.
+
+    server_settings: added to the URL's own `options`, which win.
+    """
     database = settings.DATABASES["default"]
     names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    options = {key: value for key, value in database["OPTIONS"].items() if key != "pool"}
-    return make_conninfo(**{**options, **{libpq: database[key] for libpq, key in names.items() if database[key]}})
+    given = {key: value for key, value in database["OPTIONS"].items() if key != "pool"}
+    added = {
+        "options": f"{server_settings} {given.get('options', '')}".strip(),
+        "application_name": application_name or given.get("application_name", ""),
+    }
+    named = {libpq: database[key] for libpq, key in names.items() if database[key]}
+    return make_conninfo(**{**_KEEPALIVE, **given, **{key: value for key, value in added.items() if value}, **named})

@@ -50,21 +50,27 @@ def preview(value: Any, *, hidden: frozenset[str] = frozenset()) -> Any:
 def text(value: str) -> str:
     """Text without secrets of a known shape, cut to 200 characters; always valid Unicode without NUL."""
     # Search only what may be kept, plus room for a secret that straddles the cut.
-    shown = _SECRET_SHAPE.sub(HIDDEN, value[:_MOST_SEARCHED])
+    shown = secrets(value[:_MOST_SEARCHED])
+    return shown if len(shown) <= _MOST_TEXT and len(value) <= _MOST_SEARCHED else f"{shown[:_MOST_TEXT]}…"
+
+
+def secrets(value: str) -> str:
+    """The whole text without secrets of a known shape; always valid Unicode without NUL."""
+    shown = _SECRET_SHAPE.sub(HIDDEN, value)
     if not shown.isascii():
         shown = shown.encode(errors="replace").decode()  # lone surrogates have no UTF-8
     if "\x00" in shown:
         shown = shown.replace("\x00", "\ufffd")  # Postgres cannot store NUL in text or jsonb
-    return shown if len(shown) <= _MOST_TEXT and len(value) <= _MOST_SEARCHED else f"{shown[:_MOST_TEXT]}…"
+    return shown
 
 
-def _named(name: str) -> tuple[str, bool]:
+def named(name: str) -> tuple[str, bool]:
     """The name as it may be shown, and whether it is the name of a secret."""
     return text(name), _SECRET_NAME.search(name[:_MOST_SEARCHED]) is not None
 
 
 # The names of arguments come again with every call; they are kept while they are short enough to be names.
-_known_name = lru_cache(maxsize=4096)(_named)
+_known_name = lru_cache(maxsize=4096)(named)
 
 
 class _Preview:
@@ -96,7 +102,7 @@ class _Preview:
         shown: dict[str, Any] = {}
         for key, item in islice(value.items(), _MOST_ITEMS):
             name = key if isinstance(key, str) else str(key)
-            safe, secret = _known_name(name) if len(name) <= _MOST_NAME else _named(name)
+            safe, secret = _known_name(name) if len(name) <= _MOST_NAME else named(name)
             secret = item is not None and (secret or name in self._hidden)
             shown[safe] = HIDDEN if secret else self.of(item, depth)
         return {**shown, "…": f"{len(value) - _MOST_ITEMS} more"} if len(value) > _MOST_ITEMS else shown

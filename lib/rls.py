@@ -60,10 +60,13 @@ def grant(owner: BaseDatabaseWrapper, role: str, tables: Mapping[str, str], func
 
 
 async def why_not_bound(conn: AsyncConnection[Any]) -> str | None:
-    """Why the current role is not bound by the policies, as a sentence; None when it is."""
+    """Why the current role is not bound by the policies, as a sentence; None when it is.
+
+    MEMBER rather than USAGE: who does not inherit the owner's rights may still SET ROLE to it.
+    """
     cursor = await conn.execute(
         "SELECT current_user, rolsuper, rolbypassrls,"
-        " EXISTS (SELECT FROM pg_class WHERE relrowsecurity AND pg_has_role(current_user, relowner, 'USAGE'))"
+        " EXISTS (SELECT FROM pg_class WHERE relrowsecurity AND pg_has_role(current_user, relowner, 'MEMBER'))"
         " FROM pg_roles WHERE rolname = current_user"
     )
     role, superuser, bypass, owner = await cursor.fetchone() or ("", True, True, True)

@@ -27,7 +27,7 @@ def seal(plain: str) -> bytes:
     return _keyring(tuple(settings.SEAL_KEYS)).encrypt(plain.encode())
 
 
-def unseal(sealed: bytes) -> str:
+def unseal(sealed: bytes | memoryview) -> str:
     """Decrypt with whichever key of `SEAL_KEYS` fits; raises SealError when none does."""
     try:
         return _keyring(tuple(settings.SEAL_KEYS)).decrypt(bytes(sealed)).decode()
@@ -35,7 +35,7 @@ def unseal(sealed: bytes) -> str:
         raise SealError("no key of SEAL_KEYS opens this secret; put back the key it was sealed with") from None
 
 
-def reseal(sealed: bytes) -> bytes:
+def reseal(sealed: bytes | memoryview) -> bytes:
     """The same secret under the newest key, for rotation; raises SealError when no key opens it."""
     return seal(unseal(sealed))
 

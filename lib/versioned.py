@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 Snapshot = TypeVar("Snapshot")
@@ -24,6 +25,8 @@ class Versioned(Generic[Snapshot]):
     async def get(self, key: int, version: int) -> Snapshot:
         kept = self._kept.get(key)
         if kept is not None and kept[0] >= version:
+            with suppress(KeyError):  # another thread's loop may drop it meanwhile
+                self._kept.move_to_end(key)  # so that what was used longest ago goes first
             return kept[1]
         asked = (key, version, asyncio.get_running_loop())
         task = self._loading.get(asked)

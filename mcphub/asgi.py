@@ -30,16 +30,36 @@ _ENDPOINT = re.compile(r"/t/(?:([a-z0-9-]{1,48})|[^/]+)/mcp", re.DOTALL)
 _pages = get_asgi_application()
 
 
+_MOST_HEAD = 64 * 1024
+"""Bytes of a request's line and headers together; httptools has no bound of its own."""
+
+
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Route by path. A browser that opens an endpoint gets its page; everything else there speaks MCP."""
     if scope["type"] == "lifespan":
         await _live(receive, send)
+        return
+    if scope["type"] == "http" and _head_size(scope) > _MOST_HEAD:
+        await _refuse_head(send)
         return
     endpoint = _ENDPOINT.fullmatch(scope["path"]) if scope["type"] == "http" else None
     if endpoint is not None and not _browser(scope):
         await door(scope, receive, send, endpoint[1] or "")
         return
     await _pages(scope, receive, send)  # type: ignore[arg-type]
+
+
+def _head_size(scope: Scope) -> int:
+    path: bytes = scope.get("raw_path") or scope["path"].encode(errors="replace")
+    return len(path) + len(scope["query_string"]) + sum(len(name) + len(value) for name, value in scope["headers"])
+
+
+async def _refuse_head(send: Send) -> None:
+    """RFC 6585, 5. The connection ends with it, so that what was sent is not kept for a next request."""
+    body = b"The headers of this request are larger than 64 KiB together."
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 431, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _browser(scope: Scope) -> bool:
@@ -57,14 +77,16 @@ def _browser(scope: Scope) -> bool:
 async def _live(receive: Receive, send: Send) -> None:
     """The ASGI lifespan protocol around everything the process holds open."""
     await receive()
+    phase, failure = "startup", "the hub could not start"
     try:
         async with lifespan():
             _settle_memory()
             await send({"type": "lifespan.startup.complete"})
+            phase, failure = "shutdown", "the hub could not shut down cleanly"
             await receive()
     except Exception as problem:
-        log.exception("the hub could not start")
-        await send({"type": "lifespan.startup.failed", "message": str(problem)})
+        log.exception(failure)
+        await send({"type": f"lifespan.{phase}.failed", "message": str(problem)})
         return
     await send({"type": "lifespan.shutdown.complete"})
 

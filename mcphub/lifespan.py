@@ -6,9 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import psycopg
 from django.conf import settings
-from psycopg_pool import PoolTimeout
 
 from access.admit import record_use
 from audit.writer import open_writer
@@ -39,7 +37,7 @@ async def lifespan() -> AsyncIterator[None]:
                 chores.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await chores
-                with contextlib.suppress(psycopg.Error, PoolTimeout):
+                with contextlib.suppress(*db.UNREACHABLE):
                     await record_use()
                 await fetch.close()
 
@@ -55,7 +53,7 @@ def _check_secrets() -> None:
 
 
 async def _check_role() -> None:
-    async with db.pool().connection() as conn:
+    async with db.pooled() as conn:
         why = await rls.why_not_bound(conn)
     if why:
         raise Unsafe(
@@ -70,7 +68,7 @@ async def _chores() -> None:
         try:
             await record_use()
             await forget()
-        except (psycopg.OperationalError, PoolTimeout):
+        except db.UNREACHABLE:
             log.warning("bookkeeping waits: Postgres cannot be reached")
         except Exception:  # a chore that fails must not end all later ones
             log.exception("bookkeeping failed")

@@ -15,7 +15,7 @@ PORT = env.number("PORT", 8000, low=1, high=65535)
 _base = env.origin("BASE_URL", f"http://localhost:{PORT}")
 BASE_URL = _base.geturl()
 _local = ["localhost", "127.0.0.1", "[::1]"] if _base.hostname in {"localhost", "127.0.0.1", "::1"} else []
-ALLOWED_HOSTS = [_base.hostname, *_local, *env.words("ALLOWED_HOSTS")]
+ALLOWED_HOSTS: list[str] = [_base.hostname, *_local, *env.words("ALLOWED_HOSTS")]
 ALLOWED_ORIGINS = env.words("ALLOWED_ORIGINS")
 
 SECRET_KEY = env.secret("SECRET_KEY", DATA_DIR)

@@ -109,5 +109,5 @@ async def _take(calls: Sequence[Sequence[Charge]]) -> list[Taken]:
 
 async def forget() -> None:
     """Drop the buckets that are full again; they say nothing."""
-    async with db.pool().connection() as conn:
+    async with db.pooled() as conn:
         await conn.execute("SELECT policy_forget()")

@@ -1,11 +1,8 @@
 """The one door to tenants, members and scopes for pages and commands."""
 
-from collections.abc import Iterable
-
 from django.db import connection
-from django.db.models import QuerySet
 
-from tenants.models import Member, Role, Scope, Tenant, User
+from tenants.models import Member, Role, Scope, Tenant
 from tenants.scopes import ScopeRule
 
 MANAGERS = frozenset({Role.OWNER, Role.ADMIN})
@@ -25,11 +22,6 @@ def tenant_id_of(slug: str) -> int | None:
         cursor.execute("SELECT id FROM tenants_public(%s)", [slug])
         row = cursor.fetchone()
     return int(row[0]) if row else None
-
-
-def roles_of(user: User, roles: Iterable[str]) -> QuerySet[Member]:
-    """The user's active memberships with one of these roles, within the tenants of the transaction."""
-    return Member.objects.filter(user=user, active=True, role__in=list(roles))
 
 
 def scope_rules(tenant_id: int) -> dict[str, ScopeRule]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from mcphub.stack.postgres import Postgres
 
@@ -54,6 +55,12 @@ def doomed() -> Iterator[tuple[dict[str, str], Callable[[], None]]]:
         yield environment, lambda: _drop(postgres, name)
     finally:
         _drop(postgres, name)
+
+
+def superuser_conninfo() -> str:
+    """This process's database as the owner of the whole cluster, for what the owner of a database may not do."""
+    database = conninfo_to_dict(os.environ["DATABASE_URL"])["dbname"]
+    return make_conninfo(_kept[FOLDER].superuser_url, dbname=database)
 
 
 def _drop(postgres: Postgres, name: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import traceback
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from audit.writer import LedgerUnavailable, writer
 from lib import redact
 from lib.ids import uuid7
 from policy.decide import Refusal, decide, visible
+from policy.models import Per
 from policy.take import LimitRule, take
 from tenants.caller import Caller
 from tools import outcome
@@ -37,8 +39,8 @@ class _Asked:
     caller: Caller
     name: str
     number: int
-    digest: str
-    preview: Any
+    arguments: dict[str, Any]
+    hidden: frozenset[str]
     origin: Origin
 
 
@@ -51,7 +53,7 @@ async def run(
     origin: Origin,
     report: Report = _SILENT,
 ) -> Result | Refusal:
-    """Use the tool `name` of the caller's tenant: validate, decide, charge, record, run, record.
+    """Use the tool `name` of the caller's tenant: validate, decide, charge (once, refused or not), record, run, record.
 
     Returns the Result (also when the tool failed: `is_error`), or the Refusal when it was decided not to run.
     Raises LedgerUnavailable when nothing could be recorded and so nothing was run.
@@ -59,9 +61,10 @@ async def run(
     tool = catalog.tools.get(name)
     if tool is None or not visible(caller, tool.subject):
         asked = _asked(caller, name, arguments, None, origin)
-        return await _refuse(
-            asked, Refusal(reason="unknown_tool", message=f"There is no tool named {name[:128]!r} here.")
-        )
+        unknown = Refusal(reason="unknown_tool", message=f"There is no tool named {name[:128]!r} here.")
+        # Limits of single tools are left alone: they would tell which names exist, and open a bucket for every guess.
+        shared = [rule for rule in catalog.limits if not rule.tool and rule.per != Per.TOOL]
+        return await _refuse(asked, await take(caller, "", shared) or unknown)
     return await run_tool(caller, tool, arguments, limits=catalog.limits, origin=origin, report=report)
 
 
@@ -77,8 +80,8 @@ async def run_tool(
     """The same for a tool already in hand, which may be a draft."""
     asked = _asked(caller, tool.name, arguments, tool, origin)
     refusal = outcome.check_arguments(tool, arguments) or decide(caller, tool.subject)
-    if refusal is None:
-        refusal = await take(caller, tool.name, limits)
+    # What was decided against is charged too, or it would be free to repeat: each time costs a check and an entry.
+    refusal = await take(caller, tool.name, limits) or refusal
     if refusal is not None:
         return await _refuse(asked, refusal)
     call = Call(id=asked.id, caller=caller, tool=tool, arguments=arguments, origin=origin, report=report)
@@ -115,14 +118,22 @@ async def _attempt(call: Call) -> Result:
         return outcome.settle(call.tool, result)
     except ToolError as problem:
         return outcome.settle(call.tool, Result.of_error(str(problem), problem.reason))
-    except Exception:
+    except Exception as problem:
         if deadline.expired():  # rather than a TimeoutError of the tool's own
             return _late(call.tool)
-        log.exception("tool %s failed, call %s", call.tool.name, call.id)
+        log.error("tool %s failed, call %s\n%s", call.tool.name, call.id, _places(problem))  # noqa: TRY400
         return Result.of_error(
             f"{call.tool.name} failed inside the hub. It is logged as call {call.id}; an admin can look it up.",
             "internal_error",
         )
+
+
+def _places(problem: BaseException) -> str:
+    """A traceback without what the exceptions say, which may be arguments or secrets."""
+    frames = "".join(traceback.format_tb(problem.__traceback__))
+    earlier = problem.__cause__ or (None if problem.__suppress_context__ else problem.__context__)
+    before = f"{_places(earlier)}\nand then\n" if earlier is not None else ""
+    return f"{before}{frames}{type(problem).__module__}.{type(problem).__qualname__}"
 
 
 def _late(tool: LiveTool) -> Result:
@@ -144,8 +155,8 @@ def _asked(caller: Caller, name: str, arguments: dict[str, Any], tool: LiveTool 
         caller=caller,
         name=tool.name if tool else redact.text(name)[:128],
         number=tool.number if tool else 0,
-        digest=entries.digest(arguments),
-        preview=entries.preview(arguments, hidden=tool.hidden if tool else frozenset()),
+        arguments=arguments,
+        hidden=tool.hidden if tool else frozenset(),
         origin=origin,
     )
 
@@ -174,7 +185,9 @@ def _row(
         "trace": origin.traceparent,
     }
     if event is not Event.FINISHED:
-        row |= {"address": origin.address, "digest": asked.digest, "preview": asked.preview}
+        row |= {"address": origin.address, "digest": entries.digest(asked.arguments)}
+        # Who is over a limit may go on asking; each time is an entry, but not one of 4 KiB.
+        row["preview"] = entries.preview(asked.arguments, hidden=asked.hidden) if reason != "rate_limited" else None
     if outcome is not None:
         row |= {"outcome": outcome.value, "reason": reason}
     if begun is not None:

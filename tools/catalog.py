@@ -15,6 +15,7 @@ from lib.versioned import Versioned
 from policy.decide import Subject
 from policy.take import LimitRule
 from tools.kinds import KINDS, parse_config
+from tools.threads import Crew
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,6 @@ class LiveTool:
     name: str
     number: int
     manifest: Mapping[str, Any]
-    manifest_hash: str
     input: Validator
     output: Validator | None
     subject: Subject
@@ -84,7 +84,6 @@ def make_live(row: Mapping[str, Any], connection: LiveConnection | None) -> Live
         name=row["name"],
         number=row["number"],
         manifest=row["manifest"],
-        manifest_hash=row["manifest_hash"],
         input=compile_schema(row["input_schema"]),
         output=compile_schema(row["output_schema"]) if row["output_schema"] is not None else None,
         subject=Subject(name=row["name"], scopes=frozenset(row["scopes"])),
@@ -170,7 +169,7 @@ async def _load(tenant_id: int) -> tuple[int, Catalog]:
         name=tenant["name"],
         instructions=tenant["instructions"],
         version=tenant["catalog_version"],
-        tools=_live(versions, connections),
+        tools=await _compilers.run(_live, versions, connections),
         limits=tuple(
             LimitRule(id=row["id"], per=row["per"], tool=row["tool"], calls=row["calls"], seconds=row["seconds"])
             for row in limits
@@ -191,8 +190,20 @@ def _live(versions: list[dict[str, Any]], connections: Mapping[int, LiveConnecti
         try:
             tools[row["name"]] = make_live(row, connections.get(row["connection_id"]))
         except (SchemaError, ValidationError, KeyError) as problem:
-            log.error("tool %s of tenant %s cannot be offered: %s", row["name"], row["tenant_id"], problem)  # noqa: TRY400
+            log.error(  # noqa: TRY400
+                "tool %s of tenant %s cannot be offered: %s", row["name"], row["tenant_id"], _without_values(problem)
+            )
     return tools
+
+
+def _without_values(problem: Exception) -> str:
+    """What is wrong, in words. A ValidationError's own text repeats the config, which may hold secrets."""
+    if isinstance(problem, ValidationError):
+        return "; ".join(
+            f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+            for error in problem.errors(include_url=False, include_input=False, include_context=False)
+        )
+    return str(problem)
 
 
 def open_connection(row: Mapping[str, Any]) -> LiveConnection:
@@ -217,4 +228,25 @@ def open_connection(row: Mapping[str, Any]) -> LiveConnection:
     )
 
 
+async def working_scopes(tenant_id: int, version: int) -> frozenset[str]:
+    """Every scope some live tool needs, no older than `version`: what a host should ask for at once, as most never
+    ask again. Read without the catalog, since strangers ask for it.
+    """
+    return await _working.get(tenant_id, version)
+
+
+async def _load_scopes(tenant_id: int) -> tuple[int, frozenset[str]]:
+    async with db.tenant_transaction(tenant_id) as conn:
+        (row,) = await _rows(
+            conn,
+            "SELECT catalog_version, ARRAY(SELECT unnest(v.scopes) FROM tools_tool t JOIN tools_version v"
+            " ON v.id = t.live_id WHERE t.tenant_id = n.id AND t.enabled) AS scopes"
+            " FROM tenants_tenant n WHERE n.id = %s",
+            tenant_id,
+        )
+    return row["catalog_version"], frozenset(row["scopes"])
+
+
+_compilers = Crew("tools.catalog", 2)
 _catalogs: Versioned[Catalog] = Versioned(_load, most=1000)
+_working: Versioned[frozenset[str]] = Versioned(_load_scopes, most=1000)

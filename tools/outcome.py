@@ -29,7 +29,9 @@ def settle(tool: LiveTool, result: Result) -> Result:
     try:
         structured = b"" if result.structured is ABSENT else orjson.dumps(result.structured)
     except orjson.JSONEncodeError as problem:
-        return _broken(tool, f"it gave a value that JSON cannot carry ({problem})")
+        return _unusable(f"{tool.name} gave a value that JSON cannot carry: {problem}.")
+    if structured and not result.content:
+        result = replace(result, content=(Text(text=structured.decode()),))
     if not result.is_error and tool.output is not None:
         if result.structured is ABSENT:
             return _broken(tool, "it gave no structured result")
@@ -46,10 +48,12 @@ def of(result: Result) -> Outcome:
 
 
 def _broken(tool: LiveTool, why: str) -> Result:
+    return _unusable(f"{tool.name} answered in a shape that breaks its own output schema:\n{why}")
+
+
+def _unusable(what: str) -> Result:
     return Result.of_error(
-        f"{tool.name} answered in a shape that breaks its own output schema:\n{why}\n"
-        "Calling again will likely give the same; tell an admin of this tenant.",
-        "invalid_output",
+        f"{what}\nCalling again will likely give the same; tell an admin of this tenant.", "invalid_output"
     )
 
 

@@ -22,7 +22,7 @@ from tenants.models import Member
 from tools import calls
 from tools.actions import DEFINED
 from tools.catalog import LiveConnection, LiveTool, make_live, open_connection
-from tools.manifest import manifest, manifest_hash
+from tools.manifest import manifest
 from tools.models import Connection, Tool
 from tools.values import Origin, Result
 
@@ -64,7 +64,7 @@ def prepare(draft: Tool, member: Member, *, username: str) -> Prepared:
 def _ready(draft: Tool) -> LiveTool:
     listed = manifest(draft)
     row = {name: getattr(draft, name) for name in DEFINED}
-    row |= {"number": 0, "manifest": listed, "manifest_hash": manifest_hash(listed)}
+    row |= {"number": 0, "manifest": listed}
     try:
         return make_live(row, _connection(draft))
     except SchemaError as problem:

@@ -4,8 +4,6 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import orjson
-
 from tenants.caller import Caller
 
 if TYPE_CHECKING:
@@ -68,7 +66,8 @@ ABSENT: Final = _Absent()
 class Result:
     """What comes back from a tool.
 
-    structured: any JSON value, or ABSENT; repeated as text for hosts that read only text.
+    structured: any JSON value, or ABSENT. With no content beside it, it is repeated as text for hosts that read only
+    text (`tools.outcome.settle` writes it).
     is_error: the model should read it as a failure. reason: the code the ledger keeps for it.
     """
 
@@ -83,8 +82,8 @@ class Result:
 
     @classmethod
     def of_data(cls, value: Any) -> "Result":
-        """A JSON value, as structured content and as text."""
-        return cls(content=(Text(text=orjson.dumps(value).decode()),), structured=value)
+        """A JSON value, as structured content and, once it is settled, as text."""
+        return cls(structured=value)
 
     @classmethod
     def of_error(cls, message: str, reason: str = "tool_error") -> "Result":
@@ -113,7 +112,8 @@ class Silent:
 class Origin:
     """Where a call came from: `mcp`, `admin` or `cli`, and what is kept of it for the ledger.
 
-    client: what the host calls itself, untrusted. traceparent, tracestate: W3C trace context, passed on upstream.
+    client: what the host calls itself, untrusted. traceparent, tracestate: W3C trace context, passed on upstream; who
+    makes an Origin has checked them (`gateway.visit`).
     """
 
     via: str

@@ -5,10 +5,14 @@ from django.db import migrations, models
 from lib.rls import definer, tenant_policy
 
 COLUMNS = (
-    "at timestamptz, tenant_id bigint, event text, call_id uuid, instance_id uuid, actor text, credential text,"
+    "tenant_id bigint, event text, call_id uuid, instance_id uuid, actor text, credential text,"
     " client text, via text, address text, tool text, version int, outcome text, reason text, duration_ms real,"
     " digest text, preview jsonb, trace text, subject text, detail jsonb"
 )
+SILENCE = "interval '20 seconds'"
+"""How long a process must be silent before what it left open may be declared interrupted."""
+LOCK = "hashtextextended('mcphub instance ' || {}, 0)"
+"""The advisory lock that a process holds while it lives."""
 NAMES = ", ".join(column.strip().split(" ")[0] for column in COLUMNS.split(","))
 
 TABLE = """
@@ -62,10 +66,10 @@ CREATE TABLE audit_instance (
 );
 """
 
-# The ledger's batches cross tenants by nature; this can do nothing but add rows.
+# The ledger's batches cross tenants by nature; this can do nothing but add rows, at the time it is.
 APPEND = f"""
-    INSERT INTO audit_entry ({NAMES})
-    SELECT coalesce(at, clock_timestamp()), tenant_id, event, call_id, instance_id, coalesce(actor, ''),
+    INSERT INTO audit_entry (at, {NAMES})
+    SELECT clock_timestamp(), tenant_id, event, call_id, instance_id, coalesce(actor, ''),
         coalesce(credential, ''), coalesce(client, ''), coalesce(via, ''), coalesce(address, ''), coalesce(tool, ''),
         version, coalesce(outcome, ''), coalesce(reason, ''), duration_ms, coalesce(digest, ''), preview,
         coalesce(trace, ''), coalesce(subject, ''), detail
@@ -83,13 +87,18 @@ APPEND_AGAIN = """
 
 # Makes next months' partitions, in UTC whatever the session's time zone is. The default one catches rows should this
 # ever fall behind (a hub that was off for months); a month it has rows of stays in it, as a partition cannot be added.
+# Making one shuts every other user of the ledger out, and while it waits for one that reads (pg_dump), every append
+# waits behind it. So it waits half a second at most and leaves the rest to the next time: there are months for it.
 PARTITIONS = """
 DECLARE
     month date := date_trunc('month', now() AT TIME ZONE 'UTC');
     following date;
     name text;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('audit_partitions'));
+    IF NOT pg_try_advisory_xact_lock(hashtext('audit_partitions')) THEN
+        RETURN;
+    END IF;
+    PERFORM set_config('lock_timeout', '500ms', true);
     FOR ahead IN 0..months LOOP
         name := 'audit_entry_' || to_char(month, 'YYYYMM');
         following := month + interval '1 month';
@@ -104,23 +113,27 @@ BEGIN
         END IF;
         month := following;
     END LOOP;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN;
 END
 """
 
-# What a silent process had started and not finished is declared interrupted, once. No call lives longer than an hour
-# (a tool's longest timeout), so two are looked at. After an outage of Postgres everybody was silent: only who has been
-# heard without a break since then may judge.
-SWEEP = """
+# What a process that is gone had started and not finished is declared interrupted, once. Gone is who is silent and
+# whose lock nobody holds: one that merely stalls keeps its session, and with it its calls. No call lives longer than
+# an hour (a tool's longest timeout), so two are looked at. After an outage of Postgres everybody was silent and held
+# no lock: only who has been heard without a break since then may judge.
+SWEEP = f"""
 DECLARE
     dead record;
     found bigint := 0;
     added bigint;
 BEGIN
-    IF NOT EXISTS (SELECT FROM audit_instance WHERE id = sweeper AND steady_at < clock_timestamp() - silence) THEN
+    IF NOT EXISTS (SELECT FROM audit_instance WHERE id = sweeper AND steady_at < clock_timestamp() - {SILENCE}) THEN
         RETURN 0;
     END IF;
     FOR dead IN
-        DELETE FROM audit_instance WHERE seen_at < clock_timestamp() - silence AND id <> sweeper RETURNING id, seen_at
+        DELETE FROM audit_instance WHERE seen_at < clock_timestamp() - {SILENCE} AND id <> sweeper
+            AND pg_try_advisory_xact_lock({LOCK.format("id")}) RETURNING id, seen_at
     LOOP
         INSERT INTO audit_entry (at, tenant_id, event, call_id, instance_id, actor, credential, client, via, tool,
             version, outcome, reason, trace, duration_ms)
@@ -135,15 +148,21 @@ BEGIN
     END LOOP;
     RETURN found;
 END
-"""
+"""  # noqa: S608 - constants of this file
 
-# A process says that it lives, and since when without a break.
-HEARTBEAT = """
+# A process says that it lives, and since when without a break, and holds its lock for as long as its session lasts.
+# It is taken with every sign of life, as Postgres may have been restarted; taken twice is held once more. "Try",
+# because a session that was cut off may still hold it; the next sign of life asks again.
+HEARTBEAT = f"""
+    SELECT pg_try_advisory_lock({LOCK.format("instance")});
     INSERT INTO audit_instance (id, host, pid) VALUES (instance, host, pid)
     ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp(), steady_at = CASE
-        WHEN audit_instance.seen_at < clock_timestamp() - interval '20 seconds' THEN clock_timestamp()
+        WHEN audit_instance.seen_at < clock_timestamp() - {SILENCE} THEN clock_timestamp()
         ELSE audit_instance.steady_at END
-"""
+"""  # noqa: S608 - constants of this file
+
+# A process that stopped with nothing left open takes its own name off, so that nobody has to look for it.
+FAREWELL = "DELETE FROM audit_instance WHERE id = instance"
 
 
 class Migration(migrations.Migration):
@@ -170,7 +189,8 @@ class Migration(migrations.Migration):
         definer("audit_append(rows jsonb)", "void", APPEND),
         definer("audit_append_again(rows jsonb)", "void", APPEND_AGAIN),
         definer("audit_partitions(months int)", "void", PARTITIONS, language="plpgsql"),
-        definer("audit_sweep(sweeper uuid, silence interval)", "bigint", SWEEP, language="plpgsql"),
+        definer("audit_sweep(sweeper uuid)", "bigint", SWEEP, language="plpgsql"),
         definer("audit_heartbeat(instance uuid, host text, pid int)", "void", HEARTBEAT),
+        definer("audit_farewell(instance uuid)", "void", FAREWELL),
         migrations.RunSQL("SELECT audit_partitions(3)", migrations.RunSQL.noop),
     ]

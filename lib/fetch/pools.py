@@ -17,6 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from lib.fetch.addresses import Allowance, allowance_of, check_address
 from lib.fetch.errors import Unreachable
+from lib.fetch.lookup import lookup
 
 MAX_POOLS = 256
 MAX_CONNECTIONS_PER_HOST = 100
@@ -34,13 +35,12 @@ class CheckedResolver(AbstractResolver):
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
-        self._lookup = aiohttp.ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         try:
-            found = await self._lookup.resolve(host, port, family)
+            found = await lookup(host, port, family)
         except UnicodeError:
             # The IDNA codec's answer to labels that are empty or longer than 63 characters.
             found = []
@@ -51,7 +51,7 @@ class CheckedResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        await self._lookup.close()
+        """Nothing is held open."""
 
 
 @dataclass(eq=False)

@@ -44,6 +44,7 @@ def test_the_preview_follows_what_is_typed_without_saving(page: Page, hub: list[
     tool = cast.tool(cast.acme, "echo")
     complaints: list[str] = []
     page.on("pageerror", lambda problem: complaints.append(str(problem)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     _open(page, hub[0], cast, tool)
     shown = page.locator("[data-manifest]")
     expect(shown).to_contain_text("Does one thing for tests.")
@@ -78,3 +79,18 @@ def test_the_editor_fits_a_narrow_screen(page: Page, hub: list[str], cast: Cast)
     page.set_viewport_size({"width": 360, "height": 800})
     _open(page, hub[0], cast, tool)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("where", ["", "tools/tool/", "tools/tool/add/", "audit/entry/", "tools/tool/{}/change/"])
+def test_no_page_of_the_admin_breaks_its_own_policy(page: Page, hub: list[str], cast: Cast, where: str) -> None:
+    tool = cast.tool(cast.acme, "echo")
+    _open(page, hub[0], cast, tool)
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda problem: complaints.append(str(problem)))
+    answer = page.goto(f"{hub[0]}/admin/{where.format(tool.pk)}", wait_until="networkidle")
+    assert answer is not None
+    policy = answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "script-src 'self' 'unsafe-eval';" in policy
+    assert (answer.status, complaints) == (200, [])

@@ -3,11 +3,14 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -19,8 +22,9 @@ from django.test import override_settings
 
 from access import actions as access_actions
 from audit import entries
+from audit import writer as audit_writer
 from audit.models import Event
-from audit.writer import LedgerUnavailable, Writer, beat, sweep, writer
+from audit.writer import LedgerUnavailable, Writer, beat, open_writer, sweep, writer
 from lib import db
 from policy.models import Limit, Per
 from tenants import actions as tenant_actions
@@ -29,6 +33,7 @@ from tests.calling import enter
 from tests.cast import Cast
 from tests.host import Host
 from tests.postgres import as_app, as_owner, end_sessions_of_the_hub, rows
+from tests.waiting import until
 from tools import actions as tool_actions
 from tools.models import Connection
 from tools.values import Result
@@ -345,9 +350,12 @@ async def test_a_row_that_cannot_be_stored_harms_no_other(running: None) -> None
     tenant = -int.from_bytes(os.urandom(5), "big")
     writer = Writer(100)
     good, bad = {**ROW, "tenant_id": tenant}, {**ROW, "tenant_id": tenant, "actor": "a\x00b"}
-    for write in (writer.write, writer.conclude):
+    # What has not run yet is refused; what has run can only be told.
+    for write, told in ((writer.write, LedgerUnavailable), (writer.conclude, psycopg.errors.UntranslatableCharacter)):
         ended = await asyncio.gather(write(good), write(bad), write(good), return_exceptions=True)
-        assert [type(one) for one in ended] == [type(None), psycopg.errors.UntranslatableCharacter, type(None)]
+        assert [type(one) for one in ended] == [type(None), told, type(None)]
+    with pytest.raises(LedgerUnavailable, match="nothing was run"):
+        await (await writer.begin(bad))
     with as_owner() as owner:
         assert rows(owner, "SELECT count(*) FROM audit_entry WHERE tenant_id = %s", tenant) == [(4,)]
 
@@ -371,9 +379,26 @@ def doomed_call(cast: Cast) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as victim:
         assert victim.stdout is not None
         try:
-            yield victim.stdout.readline().strip()
+            instance = victim.stdout.readline().strip()
+            yield instance
         finally:
             victim.send_signal(signal.SIGKILL)
+    until(lambda: not held(instance))
+
+
+def held(instance: str) -> bool:
+    """Whether a session holds that process's lock."""
+    with as_owner(autocommit=False) as owner:
+        key = "hashtextextended('mcphub instance ' || %s, 0)"
+        return not rows(owner, f"SELECT pg_try_advisory_xact_lock({key})", instance)[0][0]
+
+
+async def look_for_the_dead() -> int:
+    """The sweep of a process that has been heard for long enough."""
+    async with db.open_pool(size=4):
+        await beat()
+        age(str(entries.INSTANCE), silent=False)
+        return await sweep()
 
 
 def test_a_call_cut_off_by_a_crash_is_marked_interrupted_exactly_once(cast: Cast, ledger: Ledger) -> None:
@@ -401,15 +426,79 @@ def test_a_call_cut_off_by_a_crash_is_marked_interrupted_exactly_once(cast: Cast
 
 def test_a_living_process_keeps_its_calls(cast: Cast, ledger: Ledger) -> None:
     with doomed_call(cast):
-
-        async def look() -> int:
-            async with db.open_pool(size=2):
-                await beat()
-                age(str(entries.INSTANCE), silent=False)
-                return await sweep()
-
-        assert asyncio.run(look()) == 0
+        assert asyncio.run(look_for_the_dead()) == 0
         assert [one.event for one in ledger()] == [Event.STARTED]
+
+
+def test_a_process_that_stalls_keeps_its_calls_however_silent_it_is(cast: Cast, ledger: Ledger) -> None:
+    with doomed_call(cast) as instance:
+        age(instance, silent=True)
+        assert asyncio.run(look_for_the_dead()) == 0
+        assert [one.event for one in ledger()] == [Event.STARTED]
+    assert asyncio.run(look_for_the_dead()) == 1
+
+
+def test_a_process_holds_its_lock_again_with_a_sign_of_life_after_a_restart_of_postgres() -> None:
+    instance = uuid.uuid4()
+
+    async def live() -> list[bool]:
+        seen = []
+        async with db.open_pool(size=1):
+            await beat(instance)
+            seen.append(held(str(instance)))
+            with as_app() as conn:
+                conn.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE application_name LIKE 'mcphub sign of life%' AND datname = current_database()"
+                )
+            until(lambda: not held(str(instance)))
+            with contextlib.suppress(psycopg.OperationalError):
+                await beat(instance)  # may be the one that notices
+            await beat(instance)
+            return [*seen, held(str(instance))]
+
+    assert asyncio.run(live()) == [True, True]
+
+
+async def test_a_process_that_stops_with_nothing_open_leaves_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = []
+    for open_call in (True, False):
+        instance = uuid.uuid4()
+        monkeypatch.setattr("audit.writer.INSTANCE", instance)
+        monkeypatch.setattr("audit.writer.beat", partial(beat, instance))
+        row = {**ROW, "tenant_id": -7, "call_id": str(uuid.uuid4())}
+        # In a loop of its own: the tests' own runs a writer already.
+        await asyncio.to_thread(asyncio.run, begin_and_stop(row, conclude=not open_call))
+        with as_owner() as owner:
+            left.append(rows(owner, "SELECT count(*) FROM audit_instance WHERE id = %s", instance)[0][0])
+    assert left == [1, 0]
+
+
+async def begin_and_stop(row: dict[str, Any], *, conclude: bool) -> None:
+    async with db.open_pool(size=2), open_writer() as opened:
+        await (await opened.begin({**row, "event": "call.started"}))
+        if conclude:
+            await opened.conclude({**row, "event": "call.finished"})
+
+
+async def test_the_sign_of_life_goes_on_after_an_error_nobody_thought_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[int] = []
+    enough = asyncio.Event()
+
+    async def fail() -> None:
+        beats.append(1)
+        if len(beats) == 3:
+            enough.set()
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr("audit.writer.HEARTBEAT", 0.0)
+    monkeypatch.setattr("audit.writer.beat", fail)
+    pulse = asyncio.create_task(audit_writer._pulse())
+    done, _ = await asyncio.wait([pulse, asyncio.create_task(enough.wait())], return_when=asyncio.FIRST_COMPLETED)
+    assert pulse not in done
+    pulse.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pulse
 
 
 def test_after_an_outage_nobody_is_declared_gone_by_who_was_silent_too(cast: Cast, ledger: Ledger) -> None:
@@ -473,6 +562,68 @@ def test_a_month_with_rows_in_the_default_partition_keeps_nobody_from_starting()
         )
         owner.rollback()
     assert made == [(False,), (True,), (False,)]
+
+
+def test_who_reads_the_ledger_keeps_partitions_waiting_and_nobody_else() -> None:
+    """As pg_dump does for as long as it takes."""
+    with as_owner(autocommit=False) as reader, as_app() as hub:
+        reader.execute("SELECT count(*) FROM audit_entry")
+        hub.execute("SET statement_timeout = '5s'")
+        hub.execute("SELECT audit_partitions(30)")
+        hub.execute("SELECT audit_append('[]')")
+        assert rows(hub, "SHOW lock_timeout") == [("0",)]
+        made = "SELECT count(*) FROM pg_class WHERE relname ~ '^audit_entry_2[0-9]{5}$'"
+        assert rows(hub, made)[0][0] < 30
+
+
+def test_two_who_make_partitions_do_not_wait_for_each_other() -> None:
+    with as_owner(autocommit=False) as first, as_app() as second:
+        first.execute("SELECT audit_partitions(2)")
+        second.execute("SET statement_timeout = '5s'")
+        second.execute("SELECT audit_partitions(2)")
+
+
+async def test_partitions_are_made_at_the_start_and_then_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    beats: list[int] = []
+    enough = asyncio.Event()
+
+    async def live() -> None:
+        beats.append(1)
+        if len(beats) == 5:
+            enough.set()
+
+    async def make() -> None:
+        asked.append(1)
+
+    async def find() -> int:
+        return 0
+
+    monkeypatch.setattr("audit.writer.HEARTBEAT", 0.0)
+    for name, instead in (("beat", live), ("make_partitions", make), ("sweep", find)):
+        monkeypatch.setattr(f"audit.writer.{name}", instead)
+    pulse = asyncio.create_task(audit_writer._pulse())
+    await asyncio.wait_for(enough.wait(), 10)
+    assert asked == []
+    monkeypatch.setattr("audit.writer.PARTITIONS_EVERY", 0.0)
+    beats.clear()
+    enough.clear()
+    await asyncio.wait_for(enough.wait(), 10)
+    assert len(asked) >= 4
+    pulse.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pulse
+
+
+def test_a_row_cannot_say_when_it_was() -> None:
+    tenant = -int.from_bytes(os.urandom(5), "big")
+    with as_app() as hub:
+        row = {**ROW, "tenant_id": tenant, "at": "1999-01-01T00:00:00Z"}
+        hub.execute("SELECT audit_append(%s::jsonb)", [json.dumps([row])])
+    with as_owner() as owner:
+        assert rows(owner, "SELECT at > now() - interval '1 hour' FROM audit_entry WHERE tenant_id = %s", tenant) == [
+            (True,)
+        ]
 
 
 # Changes

@@ -400,6 +400,13 @@ def test_notifications_are_accepted_without_an_answer(stage: Callable[[str], Hos
         assert (answer.status, answer.response.content) == (202, b"")
 
 
+def test_a_notification_whose_header_names_another_method_is_refused(stage: Callable[[str], Host]) -> None:
+    sent = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    assert_told(stage(MODERN).post(sent, mcp_method="tools/call"), 400, -32020, None)
+    assert stage(MODERN).post(sent).status == 202
+    assert stage(LEGACY).post(sent, mcp_method="tools/call").status == 202
+
+
 @pytest.mark.parametrize("revision", REVISIONS[:3])
 def test_responses_are_accepted_before_2026(stage: Callable[[str], Host], revision: str) -> None:
     answer = stage(revision).post({"jsonrpc": "2.0", "id": 7, "result": {}})

@@ -6,6 +6,7 @@ import pytest
 
 from tests.cast import Cast
 from tests.host import MODERN, REVISIONS, Host
+from tests.ledger import calls
 
 Make = Callable[..., Host]
 
@@ -164,6 +165,22 @@ def test_over_the_limit_the_call_is_refused_with_when_to_come_back(cast: Cast, h
     assert refused["_meta"]["mcphub/refusal"]["reason"] == "rate_limited"
     assert 0 < refused["_meta"]["mcphub/refusal"]["retryAfter"] <= 1200
     assert host().call("echo", {"text": "x"}).result["isError"] is False
+
+
+def test_over_the_limit_an_entry_keeps_the_digest_of_the_arguments_and_not_the_arguments(
+    cast: Cast, host: Make
+) -> None:
+    from policy.models import Limit, Per
+
+    with cast.see(cast.acme):
+        Limit.objects.create(tenant=cast.acme, per=Per.TENANT, calls=1, seconds=3600)
+    cast.tool(cast.acme, "echo")
+    asking = host()
+    for arguments in ({"wrong": "x" * 2000}, {"text": "x" * 2000}):
+        assert asking.call("echo", arguments).result["isError"] is True
+    wrong, limited = calls(cast, cast.acme, "echo", "call.refused")
+    assert (wrong.reason, wrong.preview is None) == ("invalid_arguments", False)
+    assert (limited.reason, limited.preview, len(limited.digest)) == ("rate_limited", None, len(wrong.digest))
 
 
 def test_the_server_says_who_the_tenant_is(cast: Cast, host: Make) -> None:

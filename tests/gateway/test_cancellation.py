@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from audit.models import Entry
@@ -149,6 +150,19 @@ def test_nobody_cancels_with_another_credential(cast: Cast, host: Make, tmp_path
         until(lambda: calls(cast, cast.acme, "wait_for_file", "call.started"))
         cancel(host(revision=LEGACY), 1)
         cancel(host(cast.olga, revision=LEGACY), 1)
+        (tmp_path / "go").touch()
+    assert answer[0].text == "found"
+
+
+def test_nobody_cancels_from_another_address_or_program(cast: Cast, host: Make, tmp_path: Path) -> None:
+    cast.tool(cast.acme, "wait_for_file")
+    asking = host(revision=LEGACY)
+    message = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    with under_way(asking, 1, "wait_for_file", {"path": str(tmp_path / "go")}) as answer:
+        until(lambda: calls(cast, cast.acme, "wait_for_file", "call.started"))
+        assert asking.post(message, user_agent="another program").status == 202
+        with httpx2.Client(transport=httpx2.HTTPTransport(local_address="127.0.0.2")) as elsewhere:
+            assert elsewhere.post(asking.url, json=message, headers=asking.headers()).status_code == 202
         (tmp_path / "go").touch()
     assert answer[0].text == "found"
 

@@ -1,16 +1,25 @@
 """Who gets in, what strangers are told, and what a browser sees."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx2
+import psycopg
 import pytest
+from psycopg_pool import PoolTimeout
 
+from gateway import door, request
+from gateway.errors import Fault
+from gateway.request import Head
+from lib.schema import compile_schema
 from tenants.models import Tenant
 from tests import database
 from tests.cast import Cast
 from tests.host import Answer, Host
 from tests.servers import serve
+from tools import catalog
 
 Make = Callable[..., Host]
 
@@ -171,6 +180,69 @@ def test_a_foreign_origin_is_refused(
     answer = client.request(method, url(hub, cast.acme), headers={**bearer(key), "origin": origin})
     assert answer.status_code == 403
     assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("name", ["host", "origin"])
+def test_a_name_too_long_to_be_one_is_refused_and_not_remembered(name: str) -> None:
+    remembered = {"host": request._host_allowed, "origin": request._origin_allowed}[name]
+    before = remembered.cache_info()
+    headers = {"host": "127.0.0.1", name: "x" * 301}
+    with pytest.raises(Fault):
+        request.check_peer(Head(method="POST", lines=[], headers=headers, address=""))
+    assert remembered.cache_info() == before
+
+
+@pytest.mark.parametrize("path", ["/t/nobody/mcp", "/admin/login/", "/livez"])
+def test_headers_that_are_too_large_together_are_refused(hub: list[str], client: httpx2.Client, path: str) -> None:
+    many = {f"x-{n}": "x" * 1000 for n in range(70)}
+    assert client.get(hub[0] + path, headers=many).status_code == 431
+    assert client.get(hub[0] + path, headers={"x-one": "x" * 66_000}).status_code == 431
+    assert client.get(hub[0] + path + "?q=" + "x" * 40_000, headers={"x-one": "x" * 30_000}).status_code == 431
+    assert client.get(hub[0] + path, headers={"x-one": "x" * 60_000}).status_code != 431
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [psycopg.OperationalError(), psycopg.InterfaceError(), psycopg.errors.ReadOnlySqlTransaction(), PoolTimeout()],
+)
+def test_every_way_not_to_reach_the_database_is_told_as_one(problem: Exception) -> None:
+    assert door._fault_of(problem, "acme").status == 503
+
+
+@pytest.fixture
+def scoped(cast: Cast) -> tuple[str, int, int]:
+    """A tenant whose one tool needs a scope: slug, id, and catalog version."""
+    cast.scopes(cast.acme, {"tickets.read": "Read"})
+    cast.tool(cast.acme, "echo", scopes=["tickets.read"])
+    with cast.see(cast.acme):
+        tenant = Tenant.objects.get(pk=cast.acme.pk)
+    return tenant.slug, tenant.pk, tenant.catalog_version
+
+
+async def test_a_stranger_is_answered_without_loading_the_catalog(scoped: tuple[str, int, int], running: None) -> None:
+    slug, tenant_id, version = scoped
+    head = Head(method="POST", lines=[], headers={"host": "127.0.0.1"}, address="")
+    with pytest.raises(Fault) as refused:
+        await door._enter(head, slug)
+    assert 'scope="tickets.read"' in refused.value.headers["WWW-Authenticate"]
+    assert tenant_id not in catalog._catalogs._kept
+    assert await catalog.working_scopes(tenant_id, version) == {"tickets.read"}
+
+
+async def test_a_catalog_is_compiled_beside_the_event_loop(
+    scoped: tuple[str, int, int], running: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, tenant_id, version = scoped
+    used: list[threading.Thread] = []
+
+    def compile_there(schema: Any) -> Any:
+        used.append(threading.current_thread())
+        return compile_schema(schema)
+
+    monkeypatch.setattr(catalog, "compile_schema", compile_there)
+    assert "echo" in (await catalog.catalog(tenant_id, version)).tools
+    assert used
+    assert threading.current_thread() not in used
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])

@@ -1,12 +1,17 @@
 """The trace context that a host sends is on both ledger entries of its call; anything else is dropped."""
 
 from collections.abc import Callable
+from typing import cast as cast_to
 
 import pytest
 
+from gateway.visit import Visit
+from tenants.caller import Caller
 from tests.cast import Cast
 from tests.host import REVISIONS, Host
 from tests.ledger import calls
+from tools.catalog import Catalog
+from tools.values import Origin
 
 Make = Callable[..., Host]
 
@@ -35,6 +40,32 @@ def test_it_is_taken_from_the_header(cast: Cast, host: Make, revision: str) -> N
     cast.tool(cast.acme, "echo")
     call(host(revision=revision), {}, traceparent=PARENT)
     assert traced(cast) == [PARENT, PARENT]
+
+
+def origin(traceparent: object, tracestate: object) -> Origin:
+    caller, offered = cast_to(Caller, None), cast_to(Catalog, None)  # neither is looked at
+
+    async def notify(_: object) -> None: ...
+
+    visit = Visit(caller=caller, catalog=offered, headers={}, address="", notify=notify)
+    return visit.origin({"traceparent": traceparent, "tracestate": tracestate}, None)
+
+
+@pytest.mark.parametrize(
+    ("parent", "state", "kept"),
+    [
+        (PARENT, "a=1,b=2", (PARENT, "a=1,b=2")),
+        (PARENT, "a=1\r\nX-Evil: 1", (PARENT, "")),
+        (PARENT, "x" * 513, (PARENT, "")),
+        (PARENT, "", (PARENT, "")),
+        (PARENT, 5, (PARENT, "")),
+        ("nonsense", "a=1", ("", "")),
+        (f"{PARENT}\r\nX-Evil: 1", "a=1", ("", "")),
+    ],
+)
+def test_only_what_may_go_on_in_headers_is_kept(parent: object, state: object, kept: tuple[str, str]) -> None:
+    made = origin(parent, state)
+    assert (made.traceparent, made.tracestate) == kept
 
 
 def test_meta_counts_before_the_header(cast: Cast, host: Make) -> None:

@@ -107,6 +107,17 @@ async def test_no_more_than_so_many_are_kept() -> None:
     assert source.asked == [0]
 
 
+async def test_what_was_used_longest_ago_is_dropped_first() -> None:
+    source = Source()
+    kept = Versioned(source.load, most=2)
+    for key in (1, 2, 1, 3):
+        await kept.get(key, 1)
+    source.asked.clear()
+    await kept.get(1, 1)
+    await kept.get(2, 1)
+    assert source.asked == [2]
+
+
 def test_each_event_loop_loads_for_itself_and_finds_what_another_kept() -> None:
     source = Source()
     kept = Versioned(source.load, most=3)

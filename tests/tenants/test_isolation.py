@@ -12,14 +12,16 @@ import psycopg
 import pytest
 from django.apps import apps
 from django.db import connection, models, transaction
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from audit import changes
-from lib import db
+from lib import db, rls
 from mcphub.apps import FUNCTIONS
 from policy.models import Limit
 from tenants.models import Tenant
 from tests.cast import Cast
+from tests.database import superuser_conninfo
 from tests.postgres import Connection, as_app, as_owner, rows
 from tools.models import Connection as Upstream
 
@@ -203,7 +205,7 @@ def test_the_application_role_is_bound_by_the_policies(app: Connection) -> None:
     assert rows(app, "SELECT rolsuper, rolbypassrls, rolcreaterole FROM pg_roles WHERE rolname = current_user") == [
         (False, False, False)
     ]
-    assert rows(app, "SELECT relname FROM pg_class WHERE pg_has_role(current_user, relowner, 'USAGE')") == []
+    assert rows(app, "SELECT relname FROM pg_class WHERE pg_has_role(current_user, relowner, 'MEMBER')") == []
     assert rows(app, "SELECT has_schema_privilege(current_user, 'public', 'CREATE')") == [(False,)]
 
 
@@ -217,12 +219,31 @@ def test_the_hub_does_not_start_as_the_owner_of_the_tables() -> None:
     assert "put the owner in DATABASE_OWNER_URL" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("role", "bound"), [("mcphub_app", True), ("mcphub_owner", False), ("heir", False), ("may_become_owner", False)]
+)
+def test_a_role_that_is_or_may_become_the_owner_is_not_bound(role: str, bound: bool) -> None:
+    """Also one that does not inherit the owner's rights: SET ROLE gives them."""
+
+    async def ask() -> str | None:
+        async with await psycopg.AsyncConnection.connect(superuser_conninfo()) as conn:
+            await conn.execute("CREATE ROLE heir INHERIT IN ROLE mcphub_owner")
+            await conn.execute("CREATE ROLE may_become_owner NOINHERIT IN ROLE mcphub_owner")
+            await conn.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
+            why = await rls.why_not_bound(conn)
+            await conn.rollback()
+        return why
+
+    assert (asyncio.run(ask()) is None) is bound
+
+
 DEFINERS = {
     "audit_append": "adds ledger rows of any tenant, and does nothing else",
     "audit_append_again": "the same, leaving out what is there",
     "audit_partitions": "makes the ledger's coming months",
     "audit_sweep": "adds the interrupted entries of processes that are gone",
     "audit_heartbeat": "a process says that it lives",
+    "audit_farewell": "a process says that it stopped, with nothing left open",
     "tenants_reached_by": "ids of the tenants a person belongs to",
     "tenants_public": "what an enabled tenant says to anybody",
     "access_admit": "what an exact digest opens",

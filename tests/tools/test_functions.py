@@ -1,7 +1,10 @@
 """Python functions as tools: schemas from signatures, and what cannot be one is refused when it is registered."""
 
+import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from types import FunctionType
 from typing import Annotated, Any, Literal
 
@@ -11,9 +14,10 @@ from pydantic import BaseModel, Field
 from policy.decide import Refusal
 from tests.calling import Enter, enter
 from tests.cast import Cast
-from tools import functions
+from tools import calls, functions, threads
+from tools.catalog import _live, catalog
 from tools.functions import Context, describe
-from tools.values import ABSENT, Result, Text
+from tools.values import ABSENT, Origin, Result, Text
 
 
 class Point(BaseModel):
@@ -139,6 +143,70 @@ async def test_arguments_arrive_as_their_types(mine: Enter, running: None) -> No
     refused = await mine.call("mine", point={"x": "three"})
     assert isinstance(refused, Refusal)
     assert "point" in refused.message
+
+
+def leaking(text: str) -> str:
+    try:
+        known: dict[str, str] = {}
+        return known[text]
+    except KeyError as problem:
+        raise RuntimeError(f"cannot do {text}") from problem
+
+
+@pytest.mark.parametrize("mine", [leaking], indirect=True)
+async def test_what_an_exception_says_stays_out_of_the_log(
+    mine: Enter, running: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert "failed inside the hub" in said(await mine.call("mine", text="hunter2"))
+    assert "hunter2" not in caplog.text
+    for kept in ("tool mine failed", "builtins.KeyError", "builtins.RuntimeError", "in leaking"):
+        assert kept in caplog.text
+
+
+def asleep(ctx: Context, path: str) -> str:
+    while not ctx.cancelled:
+        time.sleep(0.001)
+    return path
+
+
+@pytest.mark.parametrize("mine", [asleep], indirect=True)
+async def test_a_tenant_with_no_thread_left_is_told_to_try_again(
+    mine: Enter, running: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "PER_TENANT", 1)
+    slow = asyncio.create_task(mine.call("mine", path="x"))
+    try:
+        while not threads.of_loop().tenants:  # noqa: ASYNC110 - the call makes it
+            await asyncio.sleep(0.001)
+        busy = await with_time(mine, 0.02)
+    finally:
+        slow.cancel()
+        await asyncio.wait([slow])
+    assert (busy.is_error, busy.reason) == (True, "busy")
+    assert "was not run" in said(busy)
+    assert "Try again" in said(busy)
+
+
+async def with_time(mine: Enter, seconds: float) -> Result:
+    """The call of a tool with so little time."""
+    offered = await catalog(mine.caller.tenant_id, mine.version)
+    tool = replace(offered.tools["mine"], timeout=seconds)
+    ended = await calls.run_tool(mine.caller, tool, {"path": "x"}, limits=(), origin=Origin(via="cli"))
+    assert isinstance(ended, Result)
+    return ended
+
+
+def test_the_log_says_why_a_tool_is_not_offered_without_its_config(caplog: pytest.LogCaptureFixture) -> None:
+    row = {
+        "name": "t",
+        "tenant_id": 1,
+        "connection_id": None,
+        "kind": "http",
+        "config": {"path": "/x", "headers": {"X-Key": "hunter2"}, "method": "hunter2"},
+    }
+    assert _live([row], {}) == {}
+    assert "tool t of tenant 1 cannot be offered: method: " in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 def whose_thread(ctx: Context) -> str:

@@ -17,7 +17,6 @@ def tool(*, takes: Any = None, gives: Any = None, max_result: int = 1000) -> Liv
         name="t",
         number=1,
         manifest={},
-        manifest_hash="",
         input=compile_schema(takes or {"type": "object"}),
         output=compile_schema(gives) if gives is not None else None,
         subject=Subject(name="t", scopes=frozenset()),
@@ -72,12 +71,26 @@ GIVES = {"type": "object", "properties": {"n": {"type": "integer"}}, "required":
         (None, Result(structured={1, 2}), True, "invalid_output"),
         (None, Result(structured=2**70), True, "invalid_output"),
         (GIVES, Result(structured=object()), True, "invalid_output"),
+        (None, Result.of_data(2**70), True, "invalid_output"),
+        (None, Result.of_data({"a": "\ud800"}), True, "invalid_output"),
     ],
 )
 def test_a_result_keeps_its_schema_or_becomes_an_error(gives: Any, result: Result, is_error: bool, reason: str) -> None:
     settled = outcome.settle(tool(gives=gives), result)
     assert (settled.is_error, settled.reason) == (is_error, reason)
     assert (settled.structured is ABSENT) is (is_error or result.structured is ABSENT)
+
+
+def test_data_is_repeated_as_text_unless_there_is_a_text_of_its_own() -> None:
+    assert text_of(outcome.settle(tool(), Result.of_data({"n": [1, None]}))) == '{"n":[1,null]}'
+    assert text_of(outcome.settle(tool(), Result.of_data(None))) == "null"
+    given = Result(content=(Text(text="one"),), structured={"n": 1})
+    assert text_of(outcome.settle(tool(), given)) == "one"
+
+
+def test_a_number_that_json_cannot_carry_is_told_in_a_sentence() -> None:
+    told = text_of(outcome.settle(tool(), Result.of_data({"n": 2**70})))
+    assert told.startswith("t gave a value that JSON cannot carry: Integer exceeds 64-bit range.")
 
 
 @pytest.mark.parametrize(

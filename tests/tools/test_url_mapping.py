@@ -57,7 +57,6 @@ def mapped(config: dict[str, Any], arguments: dict[str, Any]) -> Outbound:
         "name": "get_ticket",
         "number": 1,
         "manifest": {},
-        "manifest_hash": "",
         "input_schema": {"type": "object"},
         "output_schema": None,
         "scopes": [],

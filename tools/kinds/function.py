@@ -3,10 +3,9 @@
 import functools
 from typing import Any
 
-import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tools import functions
+from tools import functions, threads
 from tools.errors import Misconfigured, ToolError
 from tools.values import Call, Described, Result
 
@@ -54,16 +53,24 @@ async def run(call: Call) -> Result:
     if described.context_parameter:
         arguments[described.context_parameter] = context
     try:
-        return _result(described, await _call(described, arguments))
+        return _result(described, await _call(described, arguments, call))
     finally:
         context.cancelled = True
 
 
-async def _call(described: functions.Function, arguments: dict[str, Any]) -> Any:
+async def _call(described: functions.Function, arguments: dict[str, Any], call: Call) -> Any:
     if described.is_async:
         return await described.call(**arguments)
-    # The thread cannot be killed: when the caller is gone it is left behind and reads `ctx.cancelled`.
-    return await anyio.to_thread.run_sync(functools.partial(described.call, **arguments), abandon_on_cancel=True)
+    work = functools.partial(described.call, **arguments)
+    try:
+        # Half of its time at most goes by in waiting, so that what begins can also end.
+        return await threads.run_for(call.caller.tenant_id, work, patience=call.tool.timeout / 2)
+    except threads.Busy:
+        raise ToolError(
+            f"{call.tool.name} was not run: the tools of this tenant are busy with as many calls as the hub runs at "
+            "once. Try again in a few seconds, with fewer calls at a time.",
+            reason="busy",
+        ) from None
 
 
 def _arguments(described: functions.Function, call: Call) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tools.errors import Misconfigured, ToolError, UpstreamError, UpstreamTimeou
 from tools.kinds.http_config import Config, Failure, Parameter
 from tools.kinds.http_request import build, secrets_of
 from tools.kinds.http_response import Scrubber, may_repeat, read, retry_after
+from tools.threads import Crew
 from tools.values import Call, Result
 
 __all__ = ["NEEDS_CONNECTION", "Config", "Failure", "Parameter", "run"]
@@ -25,6 +26,7 @@ _MAY_PASS = frozenset({429, 502, 503, 504})
 _FIRST_DELAY = 0.2  # seconds; doubles, and full jitter takes a random part of it
 _LEAST_ATTEMPT = 1.0  # seconds; an attempt with less than this left is not worth its wait
 _LARGE = 256 * 1024  # bytes; reading more than this would hold up the other calls of the process
+_readers = Crew("tools.kinds.http", 4)
 
 
 async def run(call: Call) -> Result:
@@ -36,7 +38,7 @@ async def run(call: Call) -> Result:
     inbound = await _send(call, outbound)
     scrubber = Scrubber(secrets=secrets_of(connection))
     if len(inbound.body) > _LARGE:
-        return await asyncio.to_thread(read, inbound, call.tool, scrubber)
+        return await _readers.run(read, inbound, call.tool, scrubber)
     return read(inbound, call.tool, scrubber)
 
 
