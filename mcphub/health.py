@@ -9,6 +9,7 @@ from django.http import HttpRequest, JsonResponse
 from psycopg_pool import PoolTimeout
 
 from lib import db
+from tenants.middleware import own_transactions
 
 log = logging.getLogger(__name__)
 
@@ -16,11 +17,13 @@ _PATIENCE = 2
 """Seconds to wait for a connection."""
 
 
+@own_transactions
 def livez(request: HttpRequest) -> JsonResponse:
     """The process answers. Says nothing about anything it depends on."""
     return JsonResponse({"status": "ok"})
 
 
+@own_transactions
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 when the database answers, takes a ledger row and is migrated; else 503 naming what is missing."""
     checks = _database() or {"database": "ok", "ledger": "ok", "migrations": _migrations()}

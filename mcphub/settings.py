@@ -15,7 +15,7 @@ PORT = env.number("PORT", 8000, low=1, high=65535)
 _base = env.origin("BASE_URL", f"http://localhost:{PORT}")
 BASE_URL = _base.geturl()
 _local = ["localhost", "127.0.0.1", "[::1]"] if _base.hostname in {"localhost", "127.0.0.1", "::1"} else []
-ALLOWED_HOSTS: list[str] = [_base.hostname, *_local, *env.words("ALLOWED_HOSTS")]
+ALLOWED_HOSTS = [_base.hostname or "", *_local, *env.words("ALLOWED_HOSTS")]
 ALLOWED_ORIGINS = env.words("ALLOWED_ORIGINS")
 
 SECRET_KEY = env.secret("SECRET_KEY", DATA_DIR)
@@ -30,7 +30,11 @@ DATABASES = {
     # Only migrations and grants use this one: the owner of the tables.
     "owner": env.database("DATABASE_OWNER_URL", DATABASE_OWNER_URL),
 }
-DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 0, "max_size": _database_pool, "timeout": 10}
+# A page that makes Postgres work for longer than this is ended, so that nobody can keep it busy.
+_bounded = "-c statement_timeout=8s -c idle_in_transaction_session_timeout=60s"
+_options = DATABASES["default"]["OPTIONS"]
+_options["options"] = f"{_bounded} {_options.get('options', '')}".strip()
+_options["pool"] = {"min_size": 0, "max_size": _database_pool, "timeout": 10}
 DATABASE_POOL = _database_pool
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -88,6 +92,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 
 _https = _base.scheme == "https"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
@@ -108,6 +113,10 @@ WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 
 # Python modules whose `@function`s the tools of kind `function` may use.
 TOOL_FUNCTIONS = env.words("TOOL_FUNCTIONS", "examples.helpdesk.functions")
+# Private hosts and networks that a tenant's admin may allow a connection to reach; platform staff may allow any.
+ALLOWED_PRIVATE_HOSTS = env.words("ALLOWED_PRIVATE_HOSTS", "*" if _local else "")
+# What the demo tenant's connection presents to the help desk; `make run` makes one up.
+HELPDESK_TOKEN = env.text("HELPDESK_TOKEN", "")
 # The largest request body the MCP endpoint reads, in bytes.
 MAX_BODY_BYTES = env.number("MAX_BODY_BYTES", 4 * 1024 * 1024, low=1024, high=64 * 1024 * 1024)
 # How many ledger rows may wait for their commit in one process before callers are slowed.
@@ -120,5 +129,10 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {"mcp": {"level": "WARNING"}, "psycopg.pool": {"level": "WARNING"}},
+    # What a visitor did wrong (403, 404) is no news; what the hub did wrong (500) is.
+    "loggers": {
+        "mcp": {"level": "WARNING"},
+        "psycopg.pool": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},
+    },
 }

@@ -23,7 +23,7 @@ class TenantScopeMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.user.is_authenticated or self._opts_out(request):
+        if self._opts_out(request) or not request.user.is_authenticated:
             return self.get_response(request)
         with db.tenant_scope(queries.tenants_reached_by(request.user.pk)):
             response = self.get_response(request)

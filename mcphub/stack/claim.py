@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ class Claim:
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
-        self._write("running")
+        self._write(f"running as process {os.getpid()}")
 
     def say_stopping(self) -> None:
         """Let the next run wait for this one instead of refusing."""
@@ -41,10 +42,10 @@ def only_run(data_dir: Path) -> Iterator[Claim]:
     with path.open("a+") as file:
         begun = time.monotonic()
         while not _claimed(file):
-            patience = _STOPPING_SECONDS if path.read_text() == _STOPPING else _NOTICE_SECONDS
-            if time.monotonic() - begun > patience:
+            word = path.read_text()
+            if time.monotonic() - begun > (_STOPPING_SECONDS if word == _STOPPING else _NOTICE_SECONDS):
                 raise StackError(
-                    f"The hub already runs from {data_dir}: stop that one, or set DATA_DIR to another folder."
+                    f"The hub already runs from {data_dir} ({word}): stop that one, or set DATA_DIR to another folder."
                 )
             time.sleep(0.05)
         yield Claim(file)

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ from mcphub.stack.supervisor import (
 _READY_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 _SHOWN_LINES = 6
+# What the example service has no use for.
+_SECRETS = frozenset({"DATABASE_URL", "SECRET_KEY", "SEAL_KEYS"})
 # Without the proxies of the environment: they know nothing of this machine's loopback.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -87,6 +89,8 @@ class Stack:
         self._env = inherited(
             DATA_DIR=str(config.data_dir), PORT=str(config.port), BASE_URL=config.base_url, PYTHONUNBUFFERED="1"
         )
+        # Whoever gets to run code in the web server must not find the way past row-level security in its environment.
+        self._owner_url = self._env.pop("DATABASE_OWNER_URL", "")
 
     def run(self) -> None:
         """Start in order, print the card, look after it; always stops what it started."""
@@ -129,7 +133,7 @@ class Stack:
         self._supervisor.start(Database(postgres))
         if not postgres.cluster.is_relative_to(config.data_dir):
             say(f"Its data is in {postgres.cluster}, as the account it runs as cannot enter {config.data_dir}.")
-        self._env |= {"DATABASE_URL": postgres.app_url, "DATABASE_OWNER_URL": postgres.owner_url}
+        self._env["DATABASE_URL"], self._owner_url = postgres.app_url, postgres.owner_url
 
     def _start_helpdesk(self) -> tuple[str, str]:
         data_dir = self._config.data_dir
@@ -139,7 +143,8 @@ class Stack:
         argv = ["-m", "examples.helpdesk", "--port", str(port), "--data", str(data_dir / "helpdesk.json")]
         say("Starting the example service ...")
         url = f"http://127.0.0.1:{port}"
-        self._start_process("example service", argv, f"{url}/health", HELPDESK_TOKEN=token)
+        env = {name: value for name, value in self._env.items() if name not in _SECRETS}
+        self._start_process("example service", argv, f"{url}/health", {**env, "HELPDESK_TOKEN": token})
         return url, token
 
     def _start_web(self) -> None:
@@ -148,18 +153,18 @@ class Stack:
         argv += ["--workers", str(config.workers), "--loop", "uvloop", "--http", "httptools"]
         argv += ["--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "5"]
         say("Starting the web server ...")
-        self._start_process("web server", argv, f"{config.local_url}/readyz")
+        self._start_process("web server", argv, f"{config.local_url}/readyz", self._env)
 
-    def _start_process(self, name: str, argv: list[str], ready_url: str, **env: str) -> None:
+    def _start_process(self, name: str, argv: list[str], ready_url: str, env: Mapping[str, str]) -> None:
         """Start and keep one of our Python processes, and wait until it says that it is ready."""
-        spec = ProcessSpec(name=name, argv=(sys.executable, *argv), cwd=self._config.root, env={**self._env, **env})
+        spec = ProcessSpec(name=name, argv=(sys.executable, *argv), cwd=self._config.root, env=dict(env))
         process = Process(spec, self._roster)
         self._supervisor.start(process)
         _wait_ready(process, ready_url)
 
     def _demo(self, helpdesk_url: str, token: str) -> dict[str, Any]:
         base = ("--base-url", self._config.base_url)
-        said = self._manage("demo", *base, "--helpdesk-url", helpdesk_url, "--helpdesk-token", token)
+        said = self._manage("demo", *base, "--helpdesk-url", helpdesk_url, HELPDESK_TOKEN=token)
         try:
             answer = json.loads(said)
         except ValueError:
@@ -168,12 +173,12 @@ class Stack:
             raise StackError("`manage.py demo` did not answer with a JSON object.")
         return answer
 
-    def _manage(self, command: str, *arguments: str) -> str:
-        """Run a management command; what it printed on stdout."""
+    def _manage(self, command: str, *arguments: str, **env: str) -> str:
+        """Run a management command, with the owner's rights at hand; what it printed on stdout."""
         outcome = subprocess.run(
             [sys.executable, "manage.py", command, *arguments],
             cwd=self._config.root,
-            env=self._env,
+            env={**self._env, "DATABASE_OWNER_URL": self._owner_url, **env},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -18,7 +18,7 @@ def test_what_is_sealed_opens_again_and_shows_nothing() -> None:
         sealed = seal.seal("hunter2 ü")
         assert b"hunter2" not in sealed
         assert seal.unseal(sealed) == "hunter2 ü"
-        assert seal.unseal(memoryview(sealed)) == "hunter2 ü"  # type: ignore[arg-type]
+        assert seal.unseal(memoryview(sealed)) == "hunter2 ü"
         assert seal.seal("hunter2 ü") != sealed
 
 

@@ -130,7 +130,7 @@ def test_call_does_not_run_as_the_owner_of_the_tables(cast: Cast) -> None:
 
 
 def demo(url: str = "http://127.0.0.1:9") -> dict[str, object]:
-    ended = manage("demo", "--base-url", "http://localhost:8000", "--helpdesk-url", url, "--helpdesk-token", "t")
+    ended = manage("demo", "--base-url", "http://localhost:8000", "--helpdesk-url", url, HELPDESK_TOKEN="t")
     assert ended.returncode == 0, ended.stderr
     card: dict[str, object] = json.loads(ended.stdout)
     return card

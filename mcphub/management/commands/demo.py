@@ -25,12 +25,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--base-url", default=settings.BASE_URL)
         parser.add_argument("--helpdesk-url", required=True)
-        parser.add_argument("--helpdesk-token", default="")
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
         admin, password = _admin()
-        member = demo.ensure(admin, helpdesk_url=options["helpdesk_url"], helpdesk_token=options["helpdesk_token"])
+        member = demo.ensure(admin, helpdesk_url=options["helpdesk_url"], helpdesk_token=settings.HELPDESK_TOKEN)
         card = {
             "admin_url": f"{options['base_url']}/admin/",
             "username": ADMIN,
