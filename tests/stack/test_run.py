@@ -232,6 +232,14 @@ def test_a_second_run_keeps_the_data_and_the_helpdesk_address(started: Run, fold
     postgres.stop()
 
 
+def test_no_process_that_serves_holds_the_owners_way_past_the_policies(started: Run) -> None:
+    web, helpdesk = (started.child(name).environ() for name in ("web server", "example service"))
+    assert "DATABASE_URL" in web
+    assert web.get("DATABASE_OWNER_URL", "") == ""
+    assert "DATABASE_URL" not in helpdesk
+    assert not any("mcphub_owner" in value for value in [*web.values(), *helpdesk.values()])
+
+
 def test_a_second_run_beside_the_first_is_refused(started: Run, folder: Path, port: int) -> None:
     second = Run(folder, started.data_dir, PORT=str(port + 1))
     assert "The hub already runs from" in second.rest()
