@@ -42,13 +42,18 @@ class APIKeyForm(TenantForm):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        members = Member.objects.filter(tenant=self.tenant, active=True).select_related("user")
+        roles = self.standing.may_act_as(self.tenant.pk)
+        members = Member.objects.filter(tenant=self.tenant, active=True, role__in=roles).select_related("user")
         self.fields["member"] = forms.ModelChoiceField(
-            members, widget=UnfoldAdminSelectWidget, help_text="Whoever uses the key acts as this member."
+            members,
+            widget=UnfoldAdminSelectWidget,
+            help_text="Whoever uses the key acts as this member. Only owners make keys for owners.",
         )
         scopes = Scope.objects.filter(tenant=self.tenant)
         self.fields["scopes"] = ChecksField(
             [(scope.name, f"{scope.name}: {scope.description}") for scope in scopes],
+            required=bool(scopes),  # a key without any is refused by nearly every tool, so it was made by mistake
+            error_messages={"required": "Tick what the key may do."},
             help_text="What the key may do. Grant no more than what uses it needs.",
         )
 
@@ -98,6 +103,11 @@ class APIKeyAdmin(TenantAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [*self.facts, *self.times] if obj else ["tenant"]
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        reader = request.user.get_username()
+        mine = Member.objects.filter(tenant=self.chosen(request), user__username=reader, active=True).first()
+        return {"member": mine.pk} if mine else {}
 
     def own_urls(self) -> Sequence[tuple[str, Callable[..., HttpResponse], str]]:
         return (("<path:object_id>/revoke/", self.revoke_view, "revoke"),)

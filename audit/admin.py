@@ -4,14 +4,17 @@
 # mypy: disable-error-code="override"
 
 import datetime
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
@@ -117,6 +120,11 @@ def _moment(text: str) -> datetime.datetime | None:
     return moment.replace(tzinfo=moment.tzinfo or datetime.UTC) if moment else None
 
 
+def _is_id(text: str) -> bool:
+    """Whether a text from outside can be the id of a row; Python itself refuses to read numbers of 4,300 digits."""
+    return text.isdecimal() and len(text) < 19
+
+
 class LedgerTenantFilter(DropdownFilter):
     title = "tenant"
     parameter_name = "tenant"
@@ -129,14 +137,14 @@ class LedgerTenantFilter(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Entry]) -> QuerySet[Entry]:
         value = self.value() or ""
-        return queryset.filter(tenant_id=int(value)) if value.isdecimal() else queryset
+        return queryset.filter(tenant_id=value) if _is_id(value) else queryset
 
 
 class _Exactly(TextFilter):
     """Filter by the exact text of a field."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Entry]) -> QuerySet[Entry]:
-        value = (self.value() or "").strip().replace("\x00", "")
+        value = (self.value() or "").strip()
         return queryset.filter(**{str(self.parameter_name): value}) if value else queryset
 
 
@@ -178,6 +186,10 @@ class LedgerAdmin(ModelAdmin):
         "None fits in this age and these filters."
     )
 
+    def __init__(self, model: type[Entry], admin_site: admin.AdminSite):
+        super().__init__(model, admin_site)
+        self.opts.verbose_name_plural = "ledger"  # what unfold puts at the head of every page below it
+
     def readable(self, request: HttpRequest) -> dict[int, str]:
         """Names by id of the tenants whose entries the reader may see."""
         raise NotImplementedError
@@ -209,6 +221,8 @@ class LedgerAdmin(ModelAdmin):
         return False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if any("\x00" in text for text in request.GET.values()):
+            return HttpResponseRedirect(request.path)  # no column holds a NUL, and asking for one is an error
         return super().changelist_view(
             request, {"empty_says": self.empty_says, "title": "Ledger", **(extra_context or {})}
         )
@@ -222,13 +236,13 @@ class LedgerAdmin(ModelAdmin):
         """One entry, with the others of the same call. There is no form."""
         if request.method != "GET" or object_id is None or not self.may_read(request):
             raise PermissionDenied
-        entry = self.get_queryset(request).filter(pk=object_id).first() if object_id.isdecimal() else None
+        entry = self.get_queryset(request).filter(pk=object_id).first() if _is_id(object_id) else None
         if entry is None:
             raise Http404("There is no such entry in a ledger you may read.")
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": f"{entry.get_event_display()}: {entry.tool or entry.subject}",
+            "title": f"{entry.get_event_display()}: {entry.tool or subject_in_words(entry.subject)}",
             "subtitle": None,
             "fields": self._fields(entry, self.readable(request)),
             "preview": json_block(entry.preview) if entry.preview is not None else None,
@@ -236,6 +250,8 @@ class LedgerAdmin(ModelAdmin):
             "note": (entry.detail or {}).get("note", ""),
             "timeline": self._timeline(request, entry),
             "entry": entry,
+            "kept": self.get_preserved_filters(request),
+            "back": _list_as_left(request),
         }
         return TemplateResponse(request, "admin/audit/entry.html", context)
 
@@ -255,7 +271,7 @@ class LedgerAdmin(ModelAdmin):
             ("Event", entry.get_event_display()),
             ("User", entry.actor),
             ("Tool", f"{entry.tool} {_version(entry)}".strip()),
-            ("Subject", entry.subject),
+            ("Subject", subject_in_words(entry.subject)),
             ("Outcome", entry.get_outcome_display()),
             ("Reason" if entry.event != Event.CHANGED else "What was done", entry.reason),
             ("Duration", _milliseconds(entry.duration_ms)),
@@ -288,7 +304,7 @@ class LedgerAdmin(ModelAdmin):
 
     @display(description="tool or subject")
     def what(self, entry: Entry) -> str:
-        return f"{entry.tool} {_version(entry)}" if entry.tool else entry.subject
+        return f"{entry.tool} {_version(entry)}" if entry.tool else subject_in_words(entry.subject)
 
     @display(description="event")
     def event_label(self, entry: Entry) -> str:
@@ -312,6 +328,27 @@ class LedgerAdmin(ModelAdmin):
 def _ended(entry: Any) -> Any:
     """The entry that knows how the call ended: for a started one its closing entry, when it has one."""
     return getattr(entry, "ending", None) or entry
+
+
+_SUBJECT = re.compile(r"(?P<model>\w+\.\w+):\S+ (?P<name>.*)", re.DOTALL)
+
+
+def subject_in_words(subject: str) -> str:
+    """`tools.Connection:2 Help desk`, as audit.changes writes it, in words: `connection Help desk`."""
+    found = _SUBJECT.fullmatch(subject)
+    if found is None:
+        return subject
+    try:
+        kind = str(apps.get_model(found["model"])._meta.verbose_name)
+    except LookupError:  # an entry outlives the model it names
+        kind = found["model"].partition(".")[2].lower()
+    return f"{kind} {found['name']}"
+
+
+def _list_as_left(request: HttpRequest) -> str:
+    """The list with the filters that the reader came with."""
+    filters = QueryDict(request.GET.get("_changelist_filters", "")).urlencode()
+    return reverse("admin:audit_entry_changelist") + (f"?{filters}" if filters else "")
 
 
 def _version(entry: Entry) -> str:

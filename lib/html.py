@@ -42,9 +42,21 @@ def pretty(value: Any, *, sort: bool = False) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, default=str, sort_keys=sort)
 
 
+MOST_SHOWN = 200_000
+"""Characters of JSON that a page shows: a browser is slow to draw more, and nobody reads it there."""
+
+
 def coloured(value: Any) -> SafeString:
-    """JSON with its keys, texts and values in spans that the stylesheet colours."""
-    source, parts, place = pretty(value), [], 0
+    """JSON with its keys, texts and values in spans that the stylesheet colours; cut, and saying so, at MOST_SHOWN."""
+    whole = pretty(value)
+    if len(whole) <= MOST_SHOWN:
+        return _coloured(whole)
+    rest = f"\n… and {len(whole) - MOST_SHOWN:,} characters more. Only the first {MOST_SHOWN:,} are shown."
+    return _coloured(whole[:MOST_SHOWN]) + format_html('<em class="mh-quiet">{}</em>', rest)
+
+
+def _coloured(source: str) -> SafeString:
+    parts, place = [], 0
     for token in _TOKEN.finditer(source):
         parts.append(escape(source[place : token.start()]))
         parts.append(format_html('<span class="mh-json-{}">{}</span>', token.lastgroup, token.group()))

@@ -32,3 +32,13 @@ class HubAdminSite(UnfoldAdminSite):
         from tenants.administration import standing
 
         return request.user.is_active and standing(request).enters
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        from tenants import actions
+        from tenants.models import User
+
+        response = super().password_change(request, extra_context)
+        if request.method == "POST" and response.status_code == 302:
+            user = User.objects.get(username=request.user.get_username())
+            actions.save(user, actor=user.username, note="set a new password")
+        return response

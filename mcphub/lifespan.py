@@ -27,6 +27,7 @@ class Unsafe(Exception):
 async def lifespan() -> AsyncIterator[None]:
     """Everything `tools.calls.run` needs, on the running event loop; used by the web server and by commands."""
     _check_secrets()
+    _check_private_hosts()
     async with db.open_pool(size=settings.DATABASE_POOL):
         await _check_role()
         async with open_writer():
@@ -50,6 +51,13 @@ def _check_secrets() -> None:
         seal.seal("")
     except seal.SealError as problem:
         raise Unsafe(str(problem)) from None
+
+
+def _check_private_hosts() -> None:
+    try:
+        fetch.allowance_of(frozenset(settings.ALLOWED_PRIVATE_HOSTS) - {"*"})
+    except ValueError as problem:
+        raise Unsafe(f"ALLOWED_PRIVATE_HOSTS: {problem}") from None
 
 
 async def _check_role() -> None:

@@ -21,7 +21,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_HISTORY": False,
     "STYLES": [lambda _: static("mcphub/admin.css")],
-    "SCRIPTS": [lambda _: static("mcphub/admin.js")],
+    "SCRIPTS": [lambda _: static("mcphub/admin.js"), lambda _: static("mcphub/copy.js")],
     "SIDEBAR": {
         "navigation": [
             {

@@ -124,6 +124,21 @@ def keep_an_owner(member: Member) -> None:
 
 
 @transaction.atomic
+def change_user(user: User, *, actor: str) -> bool:
+    """Store a user. Raises ValidationError when nobody would be platform staff any more."""
+    if not (user.is_active and user.is_superuser):
+        keep_platform_staff(user)
+    return save(user, actor=actor)
+
+
+def keep_platform_staff(user: User) -> None:
+    """Raise ValidationError when the hub would be left without active platform staff if this user were none."""
+    staff = User.objects.select_for_update().filter(is_superuser=True, is_active=True).order_by("pk")
+    if [one.pk for one in staff] == [user.pk]:
+        raise ValidationError(f"{user.username} is the last active platform staff. Make somebody else that first.")
+
+
+@transaction.atomic
 def remove_scope(scope: Scope, *, actor: str) -> None:
     """Delete a scope: keys lose it, and tools that require it can be used by nobody until they are changed."""
     check_scope_unused(scope)

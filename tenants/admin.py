@@ -29,6 +29,7 @@ from tenants.administration import (
     TenantAdmin,
     TenantFilter,
     TenantForm,
+    is_offered,
     standing,
     tenant_column,
     tenant_names,
@@ -125,6 +126,10 @@ class TenantsAdmin(HubAdmin):
         return when(tenant.created_at)
 
 
+PRIVILEGED = frozenset({Role.OWNER, Role.ADMIN})
+"""The roles that only an owner gives, takes, switches off and on."""
+
+
 class MemberForm(TenantForm):
     """Who is in the tenant, as what. Only an owner decides who is an owner or admin, and changes roles."""
 
@@ -146,8 +151,7 @@ class MemberForm(TenantForm):
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()
-        privileged = {Role.OWNER, Role.ADMIN}
-        if self.instance.pk is None and self.cleaned_data.get("role") in privileged and not self._by_owner():
+        if self.instance.pk is None and self.cleaned_data.get("role") in PRIVILEGED and not self._by_owner():
             self.add_error("role", "Only an owner can add an owner or an admin.")
         if self.instance.pk and not self.errors:
             self._check_last_owner()
@@ -186,7 +190,7 @@ class MemberAdmin(TenantAdmin):
         if obj is None:
             return ["tenant"]
         owner = standing(request).owns(obj.tenant_id)
-        below = [] if owner else ["role", *(["active"] if obj.role == Role.OWNER else [])]
+        below = [] if owner else ["role", *(["active"] if obj.role in PRIVILEGED else [])]
         return ["tenant", "user", *below]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -197,7 +201,7 @@ class MemberAdmin(TenantAdmin):
         return form
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        if obj is not None and obj.role == Role.OWNER and not standing(request).owns(obj.tenant_id):
+        if obj is not None and obj.role in PRIVILEGED and not standing(request).owns(obj.tenant_id):
             return False
         return super().has_delete_permission(request, obj)
 
@@ -290,11 +294,21 @@ class ScopeAdmin(TenantAdmin):
         return "all" if set(scope.roles) == set(Role.values) else ", ".join(scope.roles) or "none"
 
 
+class UserRowForm(UserChangeForm):
+    """A user; the last of the platform staff stays that."""
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        if not self.errors and not (self.cleaned_data.get("is_active") and self.cleaned_data.get("is_superuser")):
+            actions.keep_platform_staff(self.instance)
+        return cleaned
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, HubAdmin):  # type: ignore[type-arg,misc]
     """People. Only for platform staff; the ledger of the platform records what changes."""
 
-    form = UserChangeForm
+    form = UserRowForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "email", "state", "staff_label", "seen")
@@ -315,6 +329,12 @@ class UserAdmin(DjangoUserAdmin, HubAdmin):  # type: ignore[type-arg,misc]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # what they published keeps their name; an inactive user can do nothing
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if change:
+            actions.change_user(obj, actor=request.user.get_username())
+        else:
+            super().save_model(request, obj, form, change)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         response = super().user_change_password(request, id, form_url)
@@ -349,6 +369,9 @@ class EntryAdmin(LedgerAdmin):
 
     def may_read(self, request: HttpRequest) -> bool:
         return standing(request).enters
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        return is_offered(self.list_filter, lookup, value)
 
 
 admin.site.unregister(Group)

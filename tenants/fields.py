@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from django import forms
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
@@ -38,7 +39,8 @@ class ChecksField(forms.MultipleChoiceField):
     """Some of a known list, as checkboxes; a list of names in, a sorted list of names out."""
 
     def __init__(self, names: Sequence[tuple[str, str]], **kwargs: Any):
-        super().__init__(choices=names, required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget, **kwargs)
+        widget = UnfoldAdminCheckboxSelectMultipleWidget
+        super().__init__(**{"choices": names, "required": False, "widget": widget, **kwargs})
 
     def clean(self, value: Any) -> list[str]:
         return sorted(super().clean(value))
@@ -65,11 +67,17 @@ class JSONTextField(forms.CharField):
             return None
         try:
             value = json.loads(text, parse_constant=_no_constant)
-            storable = json.dumps(value, ensure_ascii=False).encode()
+            storable = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
         except (ValueError, RecursionError) as problem:
             raise forms.ValidationError(f"Not JSON: {problem}.") from None
         if b"\\u0000" in storable:
             raise forms.ValidationError("Text in it has a NUL character, which cannot be stored.")
+        try:
+            orjson.dumps(value)
+        except TypeError as problem:  # the base of orjson's own error
+            raise forms.ValidationError(
+                f"Hosts cannot be sent this: {problem}. Write whole numbers beyond 64 bits as text."
+            ) from None
         return value
 
     def validate(self, value: Any) -> None:

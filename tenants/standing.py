@@ -30,6 +30,14 @@ class Standing:
         """Whether the admin has anything for this person."""
         return self.staff or bool(self.read)
 
+    def may_act_as(self, tenant_id: int) -> tuple[str, ...]:
+        """The roles of members in whose name the person may act, by a key or a trial: none above their own."""
+        if self.owns(tenant_id):
+            return tuple(Role.values)
+        if tenant_id in self.managed:
+            return tuple(role for role in Role.values if role != Role.OWNER)
+        return ()
+
     def owns(self, tenant_id: int) -> bool:
         """Whether the person may say who is what in this tenant."""
         return self.roles.get(tenant_id) == Role.OWNER

@@ -1,28 +1,55 @@
 """Writing tools and connections, as verbs. Each is one transaction with its ledger entry."""
 
+import hashlib
+from collections.abc import Iterable
 from typing import Any
 
+import orjson
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
 from pydantic import ValidationError as ConfigError
+from yarl import URL
 
 from audit import changes
 from lib import seal
+from lib.fetch import allowance_of
 from lib.schema import SchemaError, compile_schema
 from tenants import actions as tenant_actions
 from tenants.models import Scope, User
 from tools.kinds import KINDS, parse_config
-from tools.manifest import manifest, manifest_hash
+from tools.manifest import encoded, manifest, manifest_hash
 from tools.models import Connection, Definition, Tool, Version
 
 DEFINED = tuple(field.name for field in Definition._meta.get_fields())
 """The fields that a draft and a version share."""
 
 
+class DraftChanged(ValidationError):
+    """The draft is no longer the one that was reviewed."""
+
+
+def values(definition: Definition) -> dict[str, Any]:
+    """A definition's fields as plain values, the connection by its name."""
+    found = {name: getattr(definition, name) for name in DEFINED}
+    return {**found, "connection": definition.connection.name if definition.connection else None}
+
+
+def digest(definition: Definition) -> str:
+    """Of everything that publishing would freeze."""
+    frozen = {**values(definition), "connection": definition.connection_id}
+    return hashlib.sha256(encoded(frozen, sort=True)).hexdigest()
+
+
 def check(definition: Definition, tenant_id: int) -> None:
     """Raise ValidationError with a sentence per field for everything that would keep the draft from running."""
     errors: dict[str, Any] = {}
+    for name in ("input_schema", "output_schema", "config"):
+        try:
+            orjson.dumps(getattr(definition, name))
+        except TypeError as problem:  # the base of orjson's own error; whole numbers beyond 64 bits, mostly
+            errors[name] = f"Hosts cannot be sent this: {problem}."
     for name in ("input_schema", "output_schema"):
         schema = getattr(definition, name)
         if schema is None and name == "output_schema":
@@ -30,10 +57,10 @@ def check(definition: Definition, tenant_id: int) -> None:
         try:
             compile_schema(schema)
         except SchemaError as problem:
-            errors[name] = str(problem)
+            errors.setdefault(name, str(problem))
     if not isinstance(definition.input_schema, dict) or definition.input_schema.get("type") != "object":
         errors.setdefault("input_schema", 'MCP asks for an object at the top: add "type": "object".')
-    errors |= _kind_errors(definition) | _scope_errors(definition, tenant_id)
+    errors = _kind_errors(definition) | _scope_errors(definition, tenant_id) | errors
     if definition.connection is not None and definition.connection.tenant_id != tenant_id:
         errors["connection"] = "Choose a connection of this tenant."
     if errors:
@@ -61,9 +88,14 @@ def _scope_errors(definition: Definition, tenant_id: int) -> dict[str, Any]:
 
 
 @transaction.atomic
-def publish(tool: Tool, *, actor: User) -> Version:
-    """Freeze the draft as a new version and make it live. Raises ValidationError when it could not run."""
+def publish(tool: Tool, *, actor: User, reviewed: str | None = None) -> Version:
+    """Freeze the draft as a new version and make it live. Raises ValidationError when it could not run.
+
+    reviewed: the digest of the draft somebody agreed to; raises DraftChanged when it is another one by now.
+    """
     locked = Tool.objects.select_for_update().get(pk=tool.pk)
+    if reviewed is not None and reviewed != digest(locked):
+        raise DraftChanged("The draft changed after this page was shown. Look again at what will be published.")
     locked.full_clean(exclude=["live"])
     check(locked, locked.tenant_id)
     listed = manifest(locked)
@@ -138,7 +170,14 @@ def set_enabled(tool: Tool, enabled: bool, *, actor: User) -> None:
 
 @transaction.atomic
 def save_connection(connection: Connection, *, actor: User, new_secret: str = "") -> None:
-    """Store a connection, and seal a new secret for it when one is given."""
+    """Store a connection, and seal a new secret for it when one is given.
+
+    Raises ValidationError when the kept secret would go elsewhere, or a private host is not the actor's to list.
+    """
+    if not new_secret:
+        check_secret_stays(connection)
+    if not actor.is_superuser:
+        check_private_hosts(connection)
     tenant_actions.save(connection, actor=actor.username)
     if new_secret:
         set_secret(connection, new_secret, actor=actor)
@@ -154,4 +193,65 @@ def set_secret(connection: Connection, secret: str, *, actor: User) -> None:
         actor=actor.username,
         verb="set the secret of" if secret else "removed the secret of",
         subject=connection,
+    )
+
+
+def check_secret_stays(connection: Connection) -> None:
+    """Raise ValidationError when a secret that is set would be sent to another origin, or in another way, than before.
+
+    Whoever sets a secret shows it to one upstream. Who may edit the connection must not have it sent to theirs.
+    """
+    kept = Connection.objects.select_for_update().filter(pk=connection.pk).first()
+    if kept is not None and kept.secret and _destination(kept) != _destination(connection):
+        raise ValidationError(
+            {
+                "new_secret": "Give the secret anew: it was set for "
+                f"{_origin(kept.base_url)}, and this change would send it elsewhere or in another way."
+            }
+        )
+
+
+def _destination(connection: Connection) -> tuple[str, str, str]:
+    """Where the secret goes (RFC 6454 section 4, the origin) and in what. Header names have no case."""
+    return _origin(connection.base_url), connection.auth, connection.auth_name.lower()
+
+
+def _origin(url: str) -> str:
+    try:
+        return str(URL(url).origin())
+    except ValueError:
+        return url
+
+
+def check_private_hosts(connection: Connection) -> None:
+    """Raise ValidationError for a private host that is neither within ALLOWED_PRIVATE_HOSTS nor listed before."""
+    kept = Connection.objects.filter(pk=connection.pk).values_list("allow_hosts", flat=True).first() or []
+    permitted: list[str] = settings.ALLOWED_PRIVATE_HOSTS
+    if "*" in permitted:
+        return
+    if beyond := [host for host in connection.allow_hosts if host not in kept and not _is_within(host, permitted)]:
+        raise ValidationError(
+            {
+                "allow_hosts": f"Not yours to list: {', '.join(beyond)}. "
+                f"Allowed on this hub: {', '.join(permitted) or 'no private host'}. Platform staff can list others, "
+                "and whoever runs the hub changes what is allowed with ALLOWED_PRIVATE_HOSTS."
+            }
+        )
+
+
+def _is_within(host: str, permitted: Iterable[str]) -> bool:
+    """Whether an entry of `allow_hosts` opens nothing that these do not open."""
+    wanted, bound = allowance_of(frozenset([host])), allowance_of(frozenset(permitted))
+    return (
+        all((name, None) in bound.names or (name, port) in bound.names for name, port in wanted.names)
+        and all(
+            (address, None) in bound.addresses
+            or (address, port) in bound.addresses
+            or any(address in network for network in bound.networks)
+            for address, port in wanted.addresses
+        )
+        and all(
+            any(inner.version == outer.version and inner.subnet_of(outer) for outer in bound.networks)  # type: ignore[arg-type]
+            for inner in wanted.networks
+        )
     )

@@ -21,7 +21,7 @@ from lib import db
 from lib.html import coloured, pretty, when
 from tenants import queries
 from tenants.admin import TenantsAdmin
-from tenants.administration import TenantAdmin, TenantFilter, confirm, tell, tenant_column
+from tenants.administration import TenantAdmin, TenantFilter, confirm, standing, tell, tenant_column
 from tenants.middleware import own_transactions
 from tenants.models import Member, User
 from tools import actions, editor, trial
@@ -164,13 +164,13 @@ class ToolAdmin(TenantAdmin):
         """Shows what publishing would change; publishes exactly the draft that was shown."""
         tool = self.row(request, object_id)
         look = editor.look(tool)
-        if request.method == "POST" and request.POST.get("digest") != look.digest:
-            messages.warning(
-                request, "The draft changed after this page was shown. Look again at what will be published."
-            )
-        elif request.method == "POST":
+        if request.method == "POST":
             try:
-                version = actions.publish(tool, actor=_actor(request))
+                version = actions.publish(tool, actor=_actor(request), reviewed=request.POST.get("digest", ""))
+            except actions.DraftChanged as problem:
+                messages.warning(request, problem.message)
+                tool = self.row(request, object_id)
+                look = editor.look(tool)
             except ValidationError as problem:
                 tell(request, problem)
             else:
@@ -200,7 +200,7 @@ class ToolAdmin(TenantAdmin):
             actions.roll_back(tool, version, actor=_actor(request))
             messages.success(request, f"{version} is live again. The draft stays as it is.")
             return HttpResponseRedirect(_page("versions", tool))
-        found = differences(editor.values(tool.live) if tool.live else None, editor.values(version))
+        found = differences(actions.values(tool.live) if tool.live else None, actions.values(version))
         context = {"tool": tool, "version": version, "differences": found, "shown": coloured(version.manifest)}
         return self.page(request, "admin/tools/tool/version.html", title=str(version), original=tool, **context)
 
@@ -229,8 +229,8 @@ class ToolAdmin(TenantAdmin):
         user = _actor(request)
         with db.tenant_scope(queries.tenants_reached_by(user.pk)):
             tool = self.row(request, object_id)
-            members = list(_active_members(tool))
-            form = _trial_form(request, tool, members)
+            offered = _offered_members(tool, standing(request).may_act_as(tool.tenant_id))
+            form, members = _trial_form(request, tool, offered), list(offered)
             ready: trial.Prepared | None = None
             problem = ""
             if form.is_bound and form.is_valid():
@@ -261,7 +261,7 @@ class ToolAdmin(TenantAdmin):
             return "disabled"
         if tool.live is None:
             return "draft"
-        return "live" if editor.values(tool.live) == editor.values(tool) else "live, draft differs"
+        return "live" if actions.values(tool.live) == actions.values(tool) else "live, draft differs"
 
     @display(description="live version", ordering="live__number")
     def version(self, tool: Tool) -> str:
@@ -302,18 +302,18 @@ def _next_number(tool: Tool) -> int:
     return (newest or 0) + 1
 
 
-def _active_members(tool: Tool) -> QuerySet[Member]:
-    members = Member.objects.filter(tenant_id=tool.tenant_id, active=True, user__is_active=True)
+def _offered_members(tool: Tool, roles: Sequence[str]) -> QuerySet[Member]:
+    members = Member.objects.filter(tenant_id=tool.tenant_id, active=True, user__is_active=True, role__in=roles)
     return members.select_related("user", "tenant").order_by("user__username")
 
 
-def _trial_form(request: HttpRequest, tool: Tool, members: Sequence[Member]) -> TrialForm:
+def _trial_form(request: HttpRequest, tool: Tool, members: QuerySet[Member]) -> TrialForm:
     mine = next((member for member in members if member.user_id == request.user.pk), None)
-    initial = {"member": mine or (members[0] if members else None), "arguments": example(tool.input_schema)}
+    initial = {"member": mine or members.first(), "arguments": example(tool.input_schema)}
     form = TrialForm(request.POST if request.method == "POST" else None, initial=initial)
     field = form.fields["member"]
     if isinstance(field, forms.ModelChoiceField):
-        field.queryset = _active_members(tool)
+        field.queryset = members
         field.empty_label = None
     return form
 

@@ -1,21 +1,19 @@
 """What the tool editor shows beside the form: what a model sees, the lint, and the difference to the live version."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from django.core.exceptions import ValidationError
 from django.utils.safestring import SafeString
 
 from lib.html import coloured
 from tools import actions
-from tools.actions import DEFINED
+from tools.actions import digest, values
 from tools.differences import Difference, differences
 from tools.lint import Finding, lint
-from tools.manifest import estimated_tokens, manifest, manifest_hash
-from tools.models import Definition, Tool, Version
+from tools.manifest import encoded, estimated_tokens, manifest, manifest_hash
+from tools.models import Tool, Version
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +37,7 @@ def look(draft: Tool) -> Look:
     """Everything about a draft, saved or not. Reads the tenant's live tools."""
     listed, sisters = manifest(draft), sister_manifests(draft)
     return Look(
-        sent=orjson.dumps(listed).decode(),
+        sent=encoded(listed).decode(),
         shown=coloured(listed),
         tokens=estimated_tokens(listed),
         list_tokens=estimated_tokens([listed, *sisters]),
@@ -61,18 +59,6 @@ def live_manifests(tenant_id: int, *, besides: int | None = None) -> list[dict[s
 def sister_manifests(draft: Tool) -> list[dict[str, Any]]:
     """What the tenant lists besides this tool."""
     return live_manifests(draft.tenant_id, besides=draft.pk)
-
-
-def values(definition: Definition) -> dict[str, Any]:
-    """A definition's fields as plain values, the connection by its name."""
-    found = {name: getattr(definition, name) for name in DEFINED}
-    return {**found, "connection": definition.connection.name if definition.connection else None}
-
-
-def digest(definition: Definition) -> str:
-    """Of everything that publishing would freeze."""
-    frozen = {**values(definition), "connection": definition.connection_id}
-    return hashlib.sha256(orjson.dumps(frozen, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
 
 
 def why_not(draft: Tool) -> list[str]:

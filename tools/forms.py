@@ -1,5 +1,6 @@
 """The forms for tools and connections."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django import forms
@@ -85,8 +86,9 @@ class ToolForm(TenantForm):
             actions.check(self.instance, self.tenant.pk)
         except ValidationError as problem:
             for field, sentences in problem.message_dict.items():
-                if field in self.fields and field not in self.errors:
-                    self.add_error(field, sentences)
+                shown = "kind" if field == "config" and not self.errors else field
+                if shown in self.fields and shown not in self.errors:
+                    self.add_error(shown, sentences)
 
 
 class ConnectionForm(TenantForm):
@@ -145,6 +147,19 @@ class ConnectionForm(TenantForm):
         if cleaned.get("auth") == Auth.BASIC and not cleaned.get("username"):
             self.add_error("username", "Basic authentication needs a user name.")
         return cleaned
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if not self.errors and not self.cleaned_data["new_secret"]:
+            self._heed(actions.check_secret_stays)
+        if not self.errors and not self.standing.staff:
+            self._heed(actions.check_private_hosts)
+
+    def _heed(self, rule: Callable[[Connection], None]) -> None:
+        try:
+            rule(self.instance)
+        except ValidationError as problem:
+            self.add_error(None, problem)
 
 
 class TrialForm(forms.Form):

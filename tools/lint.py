@@ -184,7 +184,7 @@ def _effects(manifest: Manifest) -> Iterator[Finding]:
 def _parameters(manifest: Manifest) -> Iterator[Finding]:
     schema = manifest.get("inputSchema") or {}
     found = list(properties(schema))
-    if silent := [path for path, one in found if not one.get("description")]:
+    if silent := [path for path, one in found if not _text(one)]:
         yield Finding(
             rule="parameters",
             level=Level.WARNING,
@@ -198,7 +198,7 @@ def _parameters(manifest: Manifest) -> Iterator[Finding]:
             message=f"Without bounds: {_few(loose)}.",
             remedy="Give text a maxLength, pattern, format or enum, numbers a minimum and maximum, lists a maxItems.",
         )
-    listed = [path for path, one in found if _CHOICES.search(one.get("description", "")) and _free_text(one)]
+    listed = [path for path, one in found if _CHOICES.search(_text(one)) and _free_text(one)]
     if listed:
         yield Finding(
             rule="enumerations",
@@ -228,6 +228,12 @@ def properties(schema: Any, path: str = "", depth: int = 0) -> Iterator[tuple[st
     if isinstance(definitions, Mapping):
         for name, one in definitions.items():
             yield from properties(one, f"{name}.", depth + 1)
+
+
+def _text(one: Mapping[str, Any]) -> str:
+    """A property's description, when it is the text that JSON Schema asks for."""
+    text = one.get("description")
+    return text if isinstance(text, str) else ""
 
 
 def _free_text(one: Mapping[str, Any]) -> bool:

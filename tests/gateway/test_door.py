@@ -288,7 +288,7 @@ def test_the_page_brings_nothing_inline_and_a_strict_policy(hub: list[str], cast
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    assert not re.search(r"<script|<style|\sstyle=|\son\w+=|javascript:", page.text)
+    assert not re.search(r"<script(?! src=\"/static/)|<style|\sstyle=|\son\w+=|javascript:", page.text)
     assert page.headers["x-frame-options"] == "DENY"
     sheet = re.search(r'href="(/static/[^"]+\.css)"', page.text)
     assert sheet
@@ -298,7 +298,7 @@ def test_the_page_brings_nothing_inline_and_a_strict_policy(hub: list[str], cast
 def test_the_page_escapes_the_tenants_name(hub: list[str], cast: Cast, client: httpx2.Client) -> None:
     with cast.see(cast.acme):
         Tenant.objects.filter(pk=cast.acme.pk).update(name="<script>alert(1)</script>")
-    assert "<script" not in client.get(url(hub, cast.acme), headers={"accept": HTML}).text
+    assert "<script>" not in client.get(url(hub, cast.acme), headers={"accept": HTML}).text
 
 
 def test_a_host_that_takes_a_stream_is_no_browser(hub: list[str], cast: Cast, client: httpx2.Client) -> None:
