@@ -57,7 +57,7 @@ TOOLS = (
         ),
         scopes=["tickets.read"],
         kind="http",
-        config={"method": "GET", "path": "/tickets"},
+        config={"path": "/tickets"},
         input_schema={
             "type": "object",
             "properties": {
@@ -91,7 +91,6 @@ TOOLS = (
         scopes=["tickets.read"],
         kind="http",
         config={
-            "method": "GET",
             "path": "/tickets/{ticket_id}",
             "statuses": _NO_SUCH_TICKET,
         },

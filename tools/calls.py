@@ -38,7 +38,7 @@ class _Asked:
     id: uuid.UUID
     caller: Caller
     name: str
-    number: int
+    number: int | None
     arguments: dict[str, Any]
     hidden: frozenset[str]
     origin: Origin
@@ -154,7 +154,7 @@ def _asked(caller: Caller, name: str, arguments: dict[str, Any], tool: LiveTool 
         id=uuid7(),
         caller=caller,
         name=tool.name if tool else redact.text(name)[:128],
-        number=tool.number if tool else 0,
+        number=tool.number if tool else None,
         arguments=arguments,
         hidden=tool.hidden if tool else frozenset(),
         origin=origin,
