@@ -30,7 +30,11 @@ METADATA: frozenset[Address] = frozenset(
 )
 
 # Public by `ipaddress.is_global`, at least in some Python releases, and yet not a place on the internet.
-_SPECIAL = tuple(ip_network(n) for n in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "3fff::/20"))
+# Not for the internet, whatever this Python's `is_global` says: its patch releases differ. 6to4 is RFC 7526's farewell.
+_SPECIAL = tuple(
+    ip_network(network)
+    for network in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+)
 _GLOBAL_UNICAST = IPv6Network("2000::/3")  # RFC 4291 and IANA: nothing outside is assigned for the internet
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})  # RFC 5214, the upper half of the interface identifier

@@ -430,9 +430,12 @@ def test_what_is_let_through_is_globally_reachable(address: ipaddress.IPv4Addres
         assert not inner.is_multicast
 
 
-@pytest.mark.parametrize(
-    "address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"]
-)
+@pytest.mark.parametrize("address", ["2002:808:808::1", "192.0.0.8", "64:ff9b:1::1", "2001:db8::1"])
+def test_addresses_that_pythons_releases_judge_differently_are_refused_on_all(address: str) -> None:
+    assert objection(ipaddress.ip_address(address)) is not None
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"])
 def test_public_addresses_are_let_through(address: str) -> None:
     assert objection(ipaddress.ip_address(address)) is None
 
