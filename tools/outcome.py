@@ -7,6 +7,7 @@ import orjson
 
 from audit.models import Outcome
 from lib.schema import Problem
+from lib.schema.validator import is_unicode
 from policy.decide import Refusal
 from tools.catalog import LiveTool
 from tools.values import ABSENT, Audio, Block, Embedded, Image, ResourceLink, Result, Text
@@ -64,21 +65,13 @@ def _listed(problems: list[Problem]) -> str:
 def _encodable(result: Result) -> Result:
     """The same with U+003F for lone surrogates, which have no UTF-8: file names and broken upstreams bring them."""
     texts = [block.text for block in result.content if isinstance(block, Text)]
-    if all(text.isascii() or _is_unicode(text) for text in texts):
+    if all(text.isascii() or is_unicode(text) for text in texts):
         return result
     content = (
         Text(text=block.text.encode(errors="replace").decode()) if isinstance(block, Text) else block
         for block in result.content
     )
     return replace(result, content=tuple(content))
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _bounded(tool: LiveTool, result: Result, structured: int) -> Result:

@@ -94,10 +94,10 @@ def _unreadable(instance: Any) -> Problem:
     stack: list[tuple[tuple[Key, ...], Any]] = [((), instance)]
     while stack:
         path, node = stack.pop()
-        if isinstance(node, str) and not _is_unicode(node):
+        if isinstance(node, str) and not is_unicode(node):
             return problem(path, "text with a lone surrogate", "valid Unicode")
         if isinstance(node, Mapping):
-            names = [name for name in node if not (isinstance(name, str) and _is_unicode(name))]
+            names = [name for name in node if not (isinstance(name, str) and is_unicode(name))]
             if names:
                 return problem(path, "an object with a name that is not valid Unicode", "valid JSON")
             stack.extend(((*path, name), child) for name, child in node.items())
@@ -108,7 +108,8 @@ def _unreadable(instance: Any) -> Problem:
     return problem([], "not valid", "valid for the schema")
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether the text has a UTF-8 form, which a lone surrogate has not."""
     try:
         text.encode()
     except UnicodeEncodeError:

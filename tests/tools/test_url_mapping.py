@@ -12,7 +12,8 @@ from yarl import URL
 
 from lib.fetch import Outbound
 from tenants.caller import Caller
-from tools.catalog import LiveConnection, make_live
+from tests.tools.test_kind_http import make_tool
+from tools.catalog import LiveConnection
 from tools.errors import ToolError
 from tools.kinds.http_request import build
 from tools.values import Call, Origin
@@ -53,21 +54,7 @@ scalars = nasty | st.integers() | st.booleans() | st.floats(allow_nan=False, all
 
 
 def mapped(config: dict[str, Any], arguments: dict[str, Any]) -> Outbound:
-    row: dict[str, Any] = {
-        "name": "get_ticket",
-        "number": 1,
-        "manifest": {},
-        "input_schema": {"type": "object"},
-        "output_schema": None,
-        "scopes": [],
-        "kind": "http",
-        "config": config,
-        "timeout": 5,
-        "max_result": 65536,
-        "idempotent": False,
-        "read_only": False,
-    }
-    tool = make_live(row, CONNECTION)
+    tool = make_tool(CONNECTION, config)
     call = Call(id=uuid.UUID(int=0), caller=CALLER, tool=tool, arguments=arguments, origin=Origin(via="mcp"))
     return build(call, CONNECTION, timeout=5)
 
