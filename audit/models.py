@@ -11,6 +11,7 @@ class Event(models.TextChoices):
     FINISHED = "call.finished", _("Call finished")
     REFUSED = "call.refused", _("Call refused")
     INTERRUPTED = "call.interrupted", _("Call interrupted")
+    TURNED_AWAY = "access.refused", _("Access refused")
     CHANGED = "changed", _("Changed")
 
 

@@ -2,17 +2,7 @@
 
 from collections.abc import Iterable
 
-from django.conf import settings
-
-
-def resource(slug: str) -> str:
-    """The tenant's endpoint as people type it; the audience of its tokens."""
-    return f"{settings.BASE_URL}/t/{slug}/mcp"
-
-
-def metadata_url(slug: str) -> str:
-    """Where the endpoint's resource metadata lies (RFC 9728 section 3.1: the well-known part goes before the path)."""
-    return f"{settings.BASE_URL}/.well-known/oauth-protected-resource/t/{slug}/mcp"
+from tenants.addresses import metadata_url
 
 
 def unauthorized(slug: str, scopes: Iterable[str], *, presented: bool) -> str:

@@ -6,15 +6,15 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from gateway import challenge
 from lib import hosts
+from tenants.addresses import resource
 
 
 @require_safe
 def connect(request: HttpRequest, slug: str) -> HttpResponse:
     """What this URL is, and the line to paste for each host."""
     _, name, _ = _public(slug)
-    url = challenge.resource(slug)
+    url = resource(slug)
     lines = hosts.connect_lines(url, name=slug)
     return render(request, "gateway/connect.html", {"name": name, "url": url, "lines": lines, "no_key": hosts.NO_KEY})
 
@@ -24,7 +24,7 @@ def resource_metadata(request: HttpRequest, slug: str) -> JsonResponse:
     """OAuth 2.0 Protected Resource Metadata (RFC 9728) of one tenant's endpoint."""
     _, name, scopes = _public(slug)
     document = {
-        "resource": challenge.resource(slug),
+        "resource": resource(slug),
         "resource_name": name,
         "scopes_supported": scopes or [],
         "bearer_methods_supported": ["header"],

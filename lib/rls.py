@@ -26,14 +26,29 @@ def tenant_policy(table: str, column: str = "tenant_id") -> RunSQL:
     )
 
 
-def definer(signature: str, returns: str, body: str, *, language: str = "sql", volatility: str = "VOLATILE") -> RunSQL:
-    """A migration step: a function that runs with the owner's rights. Each one must be narrow; say why beside it."""
+def shared_policy(table: str, column: str = "tenant_id") -> RunSQL:
+    """A migration step: as `tenant_policy`, for a table whose rows may also belong to no tenant, for all to see."""
+    allowed = f"({column} IS NULL OR {column} = {VISIBLE})"
+    return RunSQL(
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;"
+        f"CREATE POLICY tenant ON {table} USING {allowed} WITH CHECK {allowed};",
+        f"DROP POLICY tenant ON {table}; ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;",
+    )
+
+
+def definer(
+    signature: str, returns: str, body: str, *, language: str = "sql", volatility: str = "VOLATILE", settings: str = ""
+) -> RunSQL:
+    """A migration step: a function that runs with the owner's rights. Each one must be narrow; say why beside it.
+
+    settings: further `SET name = value` clauses that hold while it runs.
+    """
     name = signature.split("(", 1)[0]
     arguments = signature[len(name) :]
     types = ",".join(argument.strip().split(" ", 1)[1] for argument in arguments.strip("()").split(",") if argument)
     return RunSQL(
         f"CREATE FUNCTION {name}{arguments} RETURNS {returns} LANGUAGE {language} {volatility} SECURITY DEFINER "
-        f"SET search_path = public, pg_temp AS $body$ {body} $body$;"
+        f"SET search_path = public, pg_temp {settings} AS $body$ {body} $body$;"
         f"REVOKE ALL ON FUNCTION {name}({types}) FROM PUBLIC;",
         f"DROP FUNCTION {name}({types});",
     )

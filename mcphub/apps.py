@@ -10,7 +10,14 @@ from django.db.models.signals import post_migrate
 from lib import rls
 
 EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
-NARROWER = {"audit_entry": "SELECT", "tools_version": "SELECT, INSERT"}
+NARROWER = {
+    "audit_entry": "SELECT",
+    "tools_version": "SELECT, INSERT",
+    "oauth2_provider_devicegrant": "",  # the toolkit's, for a grant that the hub does not have
+    "access_idtoken": "SELECT",  # never issued; the toolkit joins it
+}
+# Tables without a model.
+PLAIN = {"django_migrations": "SELECT", "web_cache": EVERYTHING}
 FUNCTIONS = (
     "audit_append(jsonb)",
     "audit_append_again(jsonb)",
@@ -22,6 +29,10 @@ FUNCTIONS = (
     "tenants_public(text)",
     "access_admit(text[], text[])",
     "access_touch(bigint[])",
+    "access_opens(text[], text)",
+    "access_throttle(text, float8, float8)",
+    "access_forget()",
+    "tenants_invited(text)",
     "policy_take(int[], text[], float8[], float8[])",
     "policy_open(text[])",
     "policy_forget()",
@@ -44,5 +55,5 @@ def grant_application_role(using: str, **_: Any) -> None:
         return
     tables = {model._meta.db_table: EVERYTHING for model in apps.get_models(include_auto_created=True)}
     existing = set(owner.introspection.table_names())
-    privileges = {table: NARROWER.get(table, grants) for table, grants in tables.items() if table in existing}
-    rls.grant(owner, role, {**privileges, "django_migrations": "SELECT"}, FUNCTIONS)
+    privileges = {**{table: NARROWER.get(table, grants) for table, grants in tables.items()}, **PLAIN}
+    rls.grant(owner, role, {table: grants for table, grants in privileges.items() if table in existing}, FUNCTIONS)

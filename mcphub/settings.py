@@ -43,14 +43,21 @@ INSTALLED_APPS = [
     "gateway",
     "tools",
     "access",
+    "oauth2_provider",
     "policy",
     "tenants",
     "audit",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.mfa",
     "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "mcphub.admin_config.HubAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.humanize",
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
@@ -64,6 +71,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "mcphub.csp.ContentSecurityPolicyMiddleware",
     "tenants.middleware.TenantScopeMiddleware",
@@ -93,6 +101,56 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
+
+# Counters of failed sign-ins must hold for all web servers together. Authority is never cached here.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "web_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},  # beyond it, entries are dropped at random
+    }
+}
+
+# The authorization server: the toolkit's engine behind our own views (access.oauth); its URLs are never mounted.
+OAUTH2_PROVIDER_APPLICATION_MODEL = "access.Client"
+OAUTH2_PROVIDER_GRANT_MODEL = "access.Grant"
+OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = "access.AccessToken"  # noqa: S105
+OAUTH2_PROVIDER_REFRESH_TOKEN_MODEL = "access.RefreshToken"  # noqa: S105
+OAUTH2_PROVIDER_ID_TOKEN_MODEL = "access.IDToken"  # noqa: S105
+OAUTH2_PROVIDER = {
+    "OAUTH2_SERVER_CLASS": "access.oauth.server.HubServer",
+    "OAUTH2_VALIDATOR_CLASS": "access.oauth.validator.HubValidator",
+    "ACCESS_TOKEN_GENERATOR": "access.oauth.generators.access_token",
+    "REFRESH_TOKEN_GENERATOR": "access.oauth.generators.refresh_token",
+    "ACCESS_TOKEN_EXPIRE_SECONDS": 3600,
+    "AUTHORIZATION_CODE_EXPIRE_SECONDS": 60,
+    "OIDC_ISS_ENDPOINT": BASE_URL,  # `iss` in answers is then what the metadata says
+    "OIDC_ENABLED": False,
+    "PKCE_REQUIRED": True,
+    "ROTATE_REFRESH_TOKEN": True,
+    "REFRESH_TOKEN_REUSE_PROTECTION": True,
+    "ALLOWED_REDIRECT_URI_SCHEMES": ["http", "https"],
+    "ALLOW_URI_WILDCARDS": False,
+    "ALLOW_LOCALHOST_LOOPBACK": True,
+    "SCOPES": {"hub": "the toolkit wants one; scopes are the tenant's"},
+    "DEFAULT_SCOPES": [],
+    "REQUEST_APPROVAL_PROMPT": "force",
+    "DCR_ENABLED": False,  # both are our own, see access.clients
+    "CIMD_ENABLED": False,
+    "RESOURCE_SERVER_TOKEN_RESOURCE_VALIDATOR": None,  # the audience is checked by access.admit
+    "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
+    "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
+    "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
+    "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True,
+    "COMPLIANT_BCP_RFC9700_REFRESH_TOKEN": True,
+    "COMPLIANT_BCP_RFC9700_REDIRECT_URI_SCHEME": True,
+    "COMPLIANT_BCP_RFC9700_REDIRECT_URI_MATCHING": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_REQUIRED": True,
+}
+# Private hosts (host or host:port) whose client metadata documents, logos and keys the hub may fetch.
+CLIENT_DOCUMENT_HOSTS = env.words("CLIENT_DOCUMENT_HOSTS")
 
 _https = _base.scheme == "https"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
@@ -132,6 +190,8 @@ LOGGING = {
     # What a visitor did wrong (403, 404) is no news; what the hub did wrong (500) is.
     "loggers": {
         "mcp": {"level": "WARNING"},
+        "oauth2_provider": {"level": "ERROR"},  # it says client ids at WARNING, and oauthlib whole requests at DEBUG
+        "oauthlib": {"level": "WARNING"},
         "psycopg.pool": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
     },

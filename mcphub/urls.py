@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.templatetags.static import static
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from gateway import views as gateway_views
@@ -14,6 +14,7 @@ urlpatterns = [
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
     path("admin/", admin.site.urls),
+    path("", include("access.urls")),
     path("t/<slug:slug>/", gateway_views.connect, name="connect"),
     path("t/<slug:slug>/mcp", gateway_views.connect, name="endpoint"),
     path(

@@ -7,6 +7,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 SLUG = RegexValidator(r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$", _("Lower-case letters, digits and inner hyphens."))
@@ -33,6 +34,14 @@ def every_role() -> list[str]:
     return list(Role.values)
 
 
+class Admits(models.TextChoices):
+    """Which clients may ask a tenant's members for access."""
+
+    OPEN = "open", _("Every client that is not blocked")
+    ASK = "ask", _("Clients that were admitted; others can be asked for")
+    LIST = "list", _("Only clients that were admitted")
+
+
 class Tenant(models.Model):
     """A team with its own MCP endpoint, `/t/<slug>/mcp`."""
 
@@ -42,6 +51,13 @@ class Tenant(models.Model):
         blank=True, max_length=4000, help_text=_("Told to the model when a host connects: what the tools are for.")
     )
     enabled = models.BooleanField(default=True, help_text=_("A disabled tenant is unknown to everybody at once."))
+    admits = models.CharField(
+        "admits clients",
+        max_length=8,
+        choices=Admits.choices,
+        default=Admits.OPEN,
+        help_text=_("Which programs may ask its members for access. API keys are not affected."),
+    )
     catalog_version = models.BigIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -83,6 +99,11 @@ class Scope(models.Model):
         default=every_role,
         help_text=_("Which roles may hold it."),
     )
+    needed = models.BooleanField(
+        "always part of a consent",
+        default=False,
+        help_text=_("A person who lets a program in cannot leave this one out."),
+    )
 
     class Meta:
         ordering = ["tenant", "name"]
@@ -101,3 +122,35 @@ class Scope(models.Model):
             errors["implies"] = "A scope cannot imply itself."
         if errors:
             raise ValidationError(errors)
+
+
+class Invitation(models.Model):
+    """A link that makes whoever follows it a member. Only the digest of its secret is kept."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField("e-mail", blank=True, help_text=_("Where the link is sent, when the hub can send mail."))
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.USER)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    invited_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+", editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(editable=False)
+    accepted_at = models.DateTimeField(null=True, editable=False)
+    accepted_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+", editable=False)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+
+    unrecorded = ("digest",)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.email or f"invitation {self.pk}"
+
+    @property
+    def state(self) -> str:
+        """`open`, `accepted`, `revoked` or `expired`."""
+        if self.accepted_at:
+            return "accepted"
+        if self.revoked_at:
+            return "revoked"
+        return "open" if self.expires_at > timezone.now() else "expired"

@@ -1,4 +1,4 @@
-"""What opens the door: API keys."""
+"""API keys, and how a secret is kept: as its digest."""
 
 import hashlib
 import secrets
