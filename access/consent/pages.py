@@ -1,0 +1,178 @@
+"""The consent page and the pages beside it, as what templates draw."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from access.consent import answers
+from access.consent.hosts import Host
+from access.consent.offer import Line, Offer
+from access.models import Consent
+from access.oauth import authorization
+from access.unlocks import Sort, Unlocked
+from tenants.models import Member, Tenant
+
+_TOOLS_SHOWN = 6
+_SPANS = {"hour": "An hour", "day": "A day", "month": "30 days", "forever": "Until I revoke it"}
+_MARKS: dict[Sort, str] = {"reads": "", "writes": "changes things", "destructive": "can delete or overwrite"}
+_WORST_FIRST: tuple[Sort, ...] = ("destructive", "writes", "reads")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Use:
+    """A tool under a scope."""
+
+    name: str
+    title: str
+    mark: str
+    sort: Sort
+    gained: bool
+    together: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A scope as a box to tick."""
+
+    scope: str
+    says: str
+    ticked: bool
+    needed: bool
+    new: bool
+    mark: str
+    sort: Sort
+    part_of: str
+    first: tuple[Use, ...]
+    more: tuple[Use, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Visit:
+    """One look at the page: who is asked what, by whom."""
+
+    request: HttpRequest
+    asked: authorization.Asked
+    tenant: Tenant
+    member: Member
+    host: Host
+    old: Consent | None
+    offer: Offer
+
+
+def consent(
+    visit: Visit,
+    *,
+    ticked: Collection[str] | None = None,
+    span: str = "",
+    problem: str = "",
+    changed: bool = False,
+    status: int = 200,
+) -> HttpResponse:
+    """The question. ticked and span: what the person had chosen when the page is shown again.
+
+    problem: what to mend in it, `scopes` or `span`. changed: the question is not the one they were answering.
+    """
+    offer, old = visit.offer, visit.old
+    context = {
+        "host": visit.host,
+        "tenant": visit.tenant,
+        "member": visit.member,
+        "offer": offer,
+        "fresh": rows(offer, offer.fresh, ticked),
+        "familiar": rows(offer, offer.familiar, ticked),
+        "always": [_use(tool, gained=tool.tool in offer.always_gained) for tool in offer.always],
+        "again": old,
+        "spans": _spans(span or _usual_span(old)),
+        "problem": problem,
+        "changed": changed,
+        "path": visit.request.get_full_path(),
+    }
+    return render(visit.request, "access/consent.html", context, status=status)
+
+
+def closed(visit: Visit, *, why: str, status: int = 403) -> HttpResponse:
+    """The page for a client that cannot have this member's yes. why: may_ask, asked, refused, blocked or nothing."""
+    context = {
+        "why": why,
+        "host": visit.host,
+        "tenant": visit.tenant,
+        "member": visit.member,
+        "offer": visit.offer,
+        "back": _back(visit.asked),
+        "path": visit.request.get_full_path(),
+    }
+    return render(visit.request, "access/closed.html", context, status=status)
+
+
+def not_a_member(request: HttpRequest, asked: authorization.Asked, tenant: Tenant, host: Host) -> HttpResponse:
+    """For somebody whom the tenant does not know; the way back tells the client `access_denied`."""
+    context = {"tenant": tenant, "host": host, "back": _back(asked), "path": request.get_full_path()}
+    return render(request, "access/not_a_member.html", context, status=403)
+
+
+def unanswerable(request: HttpRequest, says: str, detail: str = "") -> HttpResponse:
+    """For a request that must not be sent back anywhere, as nobody trusted would receive it."""
+    return render(request, "access/unanswerable.html", {"says": says, "detail": detail}, status=400)
+
+
+def rows(offer: Offer, lines: Iterable[Line], ticked: Collection[str] | None) -> list[Row]:
+    """The lines as boxes; ticked: what the person chose, None for what is proposed."""
+    says = {line.scope: line.says for line in offer.lines}
+    return [_row(line, says, line.ticked if ticked is None else line.scope in ticked) for line in lines]
+
+
+def _row(line: Line, says: dict[str, str], ticked: bool) -> Row:
+    alike = all(tool.sort == line.sort for tool in line.tools)  # then the mark beside the scope says it
+    uses = tuple(
+        _use(
+            tool,
+            marked=not alike,
+            gained=tool.tool in line.gained,
+            together=(says[scope] for scope in line.together(tool)),
+        )
+        for tool in sorted(line.tools, key=lambda tool: _WORST_FIRST.index(tool.sort))  # none of them is folded away
+    )
+    return Row(
+        scope=line.scope,
+        says=line.says,
+        ticked=ticked or line.needed,
+        needed=line.needed,
+        new=line.new,
+        mark=_MARKS[line.sort],
+        sort=line.sort,
+        part_of=_listed(says[other] for other in line.part_of),
+        first=uses[:_TOOLS_SHOWN],
+        more=uses[_TOOLS_SHOWN:],
+    )
+
+
+def _use(tool: Unlocked, *, gained: bool, marked: bool = True, together: Iterable[str] = ()) -> Use:
+    return Use(
+        name=tool.tool,
+        title=tool.title,
+        mark=_MARKS[tool.sort] if marked else "",
+        sort=tool.sort,
+        gained=gained,
+        together=_listed(together),
+    )
+
+
+def _listed(words: Iterable[str]) -> str:
+    return " and ".join(f"“{one}”" for one in words)
+
+
+def _spans(chosen: str) -> list[tuple[str, str, bool]]:
+    return [(name, says, name == chosen) for name, says in _SPANS.items()]
+
+
+def _usual_span(old: Consent | None) -> str:
+    if old is None or not old.live:
+        return answers.USUAL
+    return answers.span_of(old.until - old.given_at if old.until else None)
+
+
+def _back(asked: authorization.Asked) -> str:
+    refused = authorization.refuse(asked, "access_denied", "The person could not let this program in.")
+    return str(refused["Location"])
