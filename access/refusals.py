@@ -1,7 +1,7 @@
 """Recording that access was refused: at the door, at the authorization server, on the consent page.
 
 Strangers cause these, so that a flood of them is counted rather than written line by line: the first ones of a minute
-are entries of their own, and the next one after them says how many were left out.
+are entries of their own, of one address and of all together, and the next one after it says how many were left out.
 """
 
 import time
@@ -18,7 +18,8 @@ from lib import redact
 PLATFORM = 0
 """The tenant of refusals that belong to no tenant; only platform staff reads them."""
 
-_EACH_MINUTE = 20
+_OF_ONE_ADDRESS = 20
+_OF_ALL = 500
 _MOST_SOURCES = 5000
 
 
@@ -82,15 +83,23 @@ class _Counts:
 
     def admit(self, source: tuple[int, str, str]) -> int | None:
         """How many were left out before this one, or None when this one is left out too."""
+        tenant, reason, _ = source
+        own = self._count(source, _OF_ONE_ADDRESS)
+        if own is None:
+            return None
+        of_all = self._count((tenant, reason, "*"), _OF_ALL)
+        return None if of_all is None else own + of_all
+
+    def _count(self, source: tuple[int, str, str], most: int) -> int | None:
         now = time.monotonic()
         since, count = self._seen.pop(source, (now, 0))
         over = now - since >= 60
-        left_out = max(0, count - _EACH_MINUTE) if over else 0
+        left_out = max(0, count - most) if over else 0
         since, count = (now, 1) if over else (since, count + 1)
         self._seen[source] = (since, count)
         while len(self._seen) > _MOST_SOURCES:
             self._seen.popitem(last=False)
-        return left_out if count <= _EACH_MINUTE else None
+        return left_out if count <= most else None
 
 
 _counts = _Counts()

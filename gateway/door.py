@@ -14,8 +14,8 @@ import anyio
 import orjson
 from mcp.server.models import InitializationOptions
 
-from access.admit import admit
-from gateway import challenge, lists, request, running, server, tool_calls, wire
+from access.admit import Door, admit
+from gateway import challenge, lists, request, running, server, tool_calls, turned_away, wire
 from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, UNAVAILABLE, Fault
 from gateway.reply import Headers, Receive, Reply, Send
 from gateway.request import Head
@@ -58,20 +58,35 @@ def _check_method(head: Head) -> None:
 
 
 async def _enter(head: Head, slug: str) -> tuple[Caller, Catalog]:
-    """Whoever the credential stands for and what their tenant offers, or the Fault for strangers (404, 401)."""
-    secret = head.secret()
-    found = await admit(slug, secret)
+    """Whoever the credential stands for and what their tenant offers, or the Fault for strangers (404, 400, 401)."""
+    misplaced = head.misplaced()
+    secret = None if misplaced else head.secret()
+    found = await admit(slug, secret, address=head.address)
     if found is None:
         raise Fault(code=INVALID_REQUEST, message="There is nothing here.", status=404)
+    if misplaced:
+        raise await _malformed(found, head, *misplaced)
     if found.caller is None:
-        wanted = await working_scopes(found.tenant_id, found.catalog_version)
-        raise Fault(
-            code=INVALID_REQUEST,
-            message="The credential is not valid here." if secret else "Send a credential as Authorization: Bearer.",
-            status=401,
-            headers={"WWW-Authenticate": challenge.unauthorized(slug, wanted, presented=secret is not None)},
-        )
+        raise await _unauthorized(found, head, presented=secret is not None)
     return found.caller, await catalog(found.tenant_id, found.catalog_version)
+
+
+async def _malformed(found: Door, head: Head, reason: str, says: str) -> Fault:
+    await turned_away.record(found.tenant_id, reason, head.address)
+    challenged = {"WWW-Authenticate": challenge.malformed(found.slug, says)}
+    return Fault(code=INVALID_REQUEST, message=says, status=400, headers=challenged)
+
+
+async def _unauthorized(found: Door, head: Head, *, presented: bool) -> Fault:
+    if presented:
+        await turned_away.record_unknown(found, head.address)
+    wanted = await working_scopes(found.tenant_id, found.catalog_version)
+    return Fault(
+        code=INVALID_REQUEST,
+        message="The credential is not valid here." if presented else "Send a credential as Authorization: Bearer.",
+        status=401,
+        headers={"WWW-Authenticate": challenge.unauthorized(found.slug, wanted, presented=presented)},
+    )
 
 
 async def _answer(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 from django.conf import settings
@@ -33,12 +33,19 @@ class Head:
     lines: list[tuple[str, str]]
     headers: Mapping[str, str]
     address: str
+    query: bytes = b""
 
     @classmethod
     def of(cls, scope: MutableMapping[str, Any]) -> "Head":
         lines = [(name.decode("latin-1"), value.decode("latin-1").strip(" \t")) for name, value in scope["headers"]]
         client = scope.get("client")
-        return cls(method=scope["method"], lines=lines, headers=dict(lines), address=client[0] if client else "")
+        return cls(
+            method=scope["method"],
+            lines=lines,
+            headers=dict(lines),
+            address=client[0] if client else "",
+            query=scope.get("query_string", b""),
+        )
 
     @property
     def streaming(self) -> bool:
@@ -51,6 +58,22 @@ class Head:
         if scheme.lower() == "bearer" and token.strip():
             return token.strip()
         return self.headers.get("x-api-key") or None
+
+    def misplaced(self) -> tuple[str, str] | None:
+        """What is wrong with how a credential is presented, as a reason and a sentence; None when nothing is.
+
+        A URL is kept in logs and histories, and of two credentials nobody could say which one counted (RFC 6750
+        sections 2.3 and 3.1).
+        """
+        if self.query and any(name == b"access_token" for name, _ in parse_qsl(self.query, keep_blank_values=True)):
+            return "token_in_url", "Send the credential in the Authorization header, never in the URL."
+        if len(self.headers) < len(self.lines) and self._twice("authorization", "x-api-key"):
+            return "several_credentials", "Send one credential, in one Authorization header."
+        return None
+
+    def _twice(self, *headers: str) -> bool:
+        names = [name for name, _ in self.lines]
+        return any(names.count(header) > 1 for header in headers)
 
 
 def check_peer(head: Head) -> Headers:

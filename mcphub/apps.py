@@ -27,8 +27,9 @@ FUNCTIONS = (
     "audit_farewell(uuid)",
     "tenants_reached_by(bigint)",
     "tenants_public(text)",
-    "access_admit(text[], text[])",
-    "access_touch(bigint[])",
+    "access_admit(text[], text[], text[])",
+    "access_admit_outside(text[], text[])",
+    "access_touch(bigint[], bigint[], text[])",
     "access_opens(text[], text)",
     "access_throttle(text, float8, float8)",
     "access_forget()",
@@ -43,6 +44,8 @@ class HubConfig(AppConfig):
     name = "mcphub"
 
     def ready(self) -> None:
+        from mcphub import account_entries  # noqa: F401 - its receivers are connected by importing it
+
         # Django sends this once per app that has models, after all of them are migrated; one of them is enough.
         post_migrate.connect(grant_application_role, sender=apps.get_app_config("tenants"))
 

@@ -63,7 +63,8 @@ async def _refuse_head(send: Send) -> None:
 
 
 def _browser(scope: Scope) -> bool:
-    """A page visit: GET that takes HTML and presents no credential (MCP clients ask for an event stream)."""
+    """A page visit: GET that takes HTML and presents no credential (MCP clients ask for an event stream), not even in
+    the address, where the door refuses it."""
     headers = dict(scope["headers"])
     accept = headers.get(b"accept", b"")
     return (
@@ -71,6 +72,7 @@ def _browser(scope: Scope) -> bool:
         and b"text/html" in accept
         and b"text/event-stream" not in accept
         and b"authorization" not in headers
+        and b"access_token" not in scope["query_string"]
     )
 
 

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from django.conf import settings
+from django.db import OperationalError
 
+from access import clients
 from access.admit import record_use
 from audit.writer import open_writer
 from lib import db, fetch, rls, seal
@@ -15,8 +17,12 @@ from policy.take import forget
 
 log = logging.getLogger(__name__)
 
+Chore = Callable[[], Awaitable[None]]
+
 CHORES = 10.0
 """Seconds between rounds of bookkeeping that no call waits for."""
+SLOW_CHORES = 60.0
+"""The same for what looks through whole tables or asks others."""
 
 
 class Unsafe(Exception):
@@ -31,13 +37,16 @@ async def lifespan() -> AsyncIterator[None]:
     async with db.open_pool(size=settings.DATABASE_POOL):
         await _check_role()
         async with open_writer():
-            chores = asyncio.create_task(_chores())
+            chores = [
+                asyncio.create_task(_again_and_again(CHORES, record_use, forget)),
+                asyncio.create_task(_again_and_again(SLOW_CHORES, clients.forget, clients.refresh_due)),
+            ]
             try:
                 yield
             finally:
-                chores.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await chores
+                for chore in chores:
+                    chore.cancel()
+                await asyncio.gather(*chores, return_exceptions=True)
                 with contextlib.suppress(*db.UNREACHABLE):
                     await record_use()
                 await fetch.close()
@@ -70,13 +79,13 @@ async def _check_role() -> None:
         )
 
 
-async def _chores() -> None:
+async def _again_and_again(seconds: float, *chores: Chore) -> None:
     while True:
-        await asyncio.sleep(CHORES)
-        try:
-            await record_use()
-            await forget()
-        except db.UNREACHABLE:
-            log.warning("bookkeeping waits: Postgres cannot be reached")
-        except Exception:  # a chore that fails must not end all later ones
-            log.exception("bookkeeping failed")
+        await asyncio.sleep(seconds)
+        for chore in chores:
+            try:
+                await chore()
+            except (*db.UNREACHABLE, OperationalError):
+                log.warning("bookkeeping waits: Postgres cannot be reached")
+            except Exception:  # a chore that fails must not end all later ones
+                log.exception("bookkeeping failed")

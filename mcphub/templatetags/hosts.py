@@ -25,9 +25,10 @@ register.simple_tag(hosts.connect_lines, name="connect_lines")
 
 
 @register.inclusion_tag("hosts.html")
-def host_blocks(lines: Mapping[str, str]) -> dict[str, list[Shown]]:
-    """A block with a copy button for each host. lines: what `connect_lines` answers."""
-    return {"hosts": [shown(host, line) for host, line in lines.items()]}
+def host_blocks(lines: Mapping[str, str], prefix: str = "") -> dict[str, object]:
+    """A block with a copy button for each host. lines: what `connect_lines` answers. prefix: sets the ids of one list
+    apart from those of another on the same page."""
+    return {"hosts": [shown(host, line) for host, line in lines.items()], "prefix": prefix}
 
 
 def shown(host: str, line: str) -> Shown:

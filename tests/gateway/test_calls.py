@@ -1,9 +1,11 @@
 """A host lists and calls tools, on every revision."""
 
+import re
 from collections.abc import Callable
 
 import pytest
 
+from tests import tokens
 from tests.cast import Cast
 from tests.host import MODERN, REVISIONS, Host
 from tests.ledger import calls
@@ -151,6 +153,28 @@ def test_a_call_beyond_the_keys_scopes_is_403_and_names_all_it_needs(cast: Cast,
     assert 'scope="tickets.read tickets.write"' in challenge
     assert f'/.well-known/oauth-protected-resource/t/{cast.acme.slug}/mcp"' in challenge
     assert host(scopes=["tickets.write"], revision=revision).call("echo", {"text": "x"}).text == '{"text":"x"}'
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_token_steps_up_scope_by_scope_and_is_told_all_at_once(cast: Cast, host: Make, revision: str) -> None:
+    """The host asks anew for exactly what each 403 lists, and keeps what it had."""
+    scopes = {"tickets.read": "Read", "tickets.write": "Write", "tickets.delete": "Delete", "notes": "Notes"}
+    cast.scopes(cast.acme, scopes, tickets_write=["tickets.read"])
+    cast.tool(cast.acme, "echo", scopes=["notes"])
+    cast.tool(cast.acme, "shout", scopes=["tickets.write", "tickets.delete"])
+    consent, secret = tokens.granted(cast, cast.uma, scopes="notes")
+    asking = host(revision=revision)
+    asking.key = secret
+    assert asking.tools() == ["echo", "shout"]
+    assert asking.call("echo", {"text": "x"}).status == 200
+    answer = asking.call("shout", {"text": "x"})
+    assert answer.status == 403
+    listed = re.search(r'error="insufficient_scope".* scope="([^"]+)"', answer.headers["www-authenticate"])
+    assert listed
+    assert listed[1] == "notes tickets.delete tickets.write"
+    with cast.see(cast.acme):
+        asking.key = tokens.token(consent, listed[1])
+    assert [asking.call(name, {"text": "x"}).status for name in ("echo", "shout")] == [200, 200]
 
 
 def test_over_the_limit_the_call_is_refused_with_when_to_come_back(cast: Cast, host: Make) -> None:

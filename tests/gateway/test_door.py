@@ -1,5 +1,6 @@
 """Who gets in, what strangers are told, and what a browser sees."""
 
+import datetime
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -8,17 +9,21 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
+from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
 from gateway import door, request
 from gateway.errors import Fault
 from gateway.request import Head
 from lib.schema import compile_schema
-from tenants.models import Tenant
-from tests import database
+from tenants.actions import add_member
+from tenants.models import Role, Tenant
+from tests import database, tokens
 from tests.cast import Cast
 from tests.host import Answer, Host
+from tests.ledger import refusals
 from tests.servers import serve
+from tests.waiting import until
 from tools import catalog
 
 Make = Callable[..., Host]
@@ -122,7 +127,7 @@ def test_a_key_is_taken_from_either_header(cast: Cast, host: Make) -> None:
     assert nobody.call("echo", {"text": "x"}, authorization="Bearer wrong", x_api_key=asking.key or "").status == 401
 
 
-@pytest.mark.parametrize("name", ["key", "api_key", "access_token", "token", "authorization"])
+@pytest.mark.parametrize("name", ["key", "api_key", "token", "authorization"])
 def test_a_key_in_the_url_opens_nothing(hub: list[str], cast: Cast, client: httpx2.Client, name: str) -> None:
     _, key = cast.key(cast.uma)
     answer = client.post(url(hub, cast.acme), params={name: key})
@@ -135,6 +140,101 @@ def test_a_key_opens_no_other_tenant(hub: list[str], cast: Cast, host: Make) -> 
     answer = Host(hub[0], cast.beta.slug, host().key).call("echo", {"text": "x"})
     assert answer.status == 401
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+def reasons(cast: Cast, tenant: Tenant, count: int = 1) -> list[str]:
+    """What a tenant was told of those turned away; nobody waits for these entries, so they may land a little later."""
+
+    def landed() -> list[str]:
+        found = [entry.reason for entry in refusals(cast, tenant)]
+        return found if len(found) >= count else []
+
+    return until(landed)
+
+
+@pytest.mark.parametrize("sort", ["token", "key"])
+def test_a_credential_of_another_tenant_is_told_to_both_and_neither_hears_of_the_other(
+    hub: list[str], cast: Cast, sort: str
+) -> None:
+    cast.tool(cast.beta, "echo")
+    secret = tokens.granted(cast, cast.uma)[1] if sort == "token" else cast.key(cast.uma)[1]
+    with cast.see(cast.beta):
+        add_member(cast.beta, cast.uma, role=Role.OWNER, actor="system")
+    answer = Host(hub[0], cast.beta.slug, secret).call("echo", {"text": "x"})
+    assert answer.status == 401
+    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+    assert reasons(cast, cast.beta) == ["foreign_token"]
+    assert reasons(cast, cast.acme) == ["used_elsewhere"]
+    for tenant, other in ((cast.acme, cast.beta), (cast.beta, cast.acme)):
+        (entry,) = refusals(cast, tenant)
+        assert (entry.outcome, entry.via, entry.address, entry.detail) == ("refused", "mcp", "127.0.0.1", None)
+        said = " ".join(str(value) for value in vars(entry).values())
+        assert not any(word in said for word in (other.slug, cast.uma.username, secret))
+
+
+def test_an_unknown_or_expired_credential_leaves_an_entry(hub: list[str], cast: Cast, client: httpx2.Client) -> None:
+    past = timezone.now() - datetime.timedelta(seconds=1)
+    _, key = cast.key(cast.uma, expires_at=past)
+    consent = tokens.consent(cast, cast.uma)
+    with cast.see(cast.acme):
+        token = tokens.token(consent, expires=past)
+    for secret in (key, token, "mcphub_at_unknown", "unknown", "a.b.c"):
+        assert client.post(url(hub, cast.acme), headers=bearer(secret)).status_code == 401
+    assert reasons(cast, cast.acme, 5) == ["unknown_credential"] * 5
+
+
+def test_who_presents_nothing_leaves_no_entry(hub: list[str], cast: Cast, client: httpx2.Client) -> None:
+    assert client.post(url(hub, cast.acme)).status_code == 401
+    assert client.post(url(hub, cast.acme), headers=bearer("unknown")).status_code == 401
+    assert reasons(cast, cast.acme) == ["unknown_credential"]
+
+
+def test_a_flood_of_wrong_credentials_does_not_fill_the_ledger(
+    hub: list[str], cast: Cast, client: httpx2.Client
+) -> None:
+    for number in range(60):
+        assert client.post(url(hub, cast.acme), headers=bearer(f"wrong-{number}")).status_code == 401
+    assert client.post(url(hub, cast.acme), params={"access_token": "x"}).status_code == 400
+    until(lambda: "token_in_url" in reasons(cast, cast.acme))
+    assert reasons(cast, cast.acme).count("unknown_credential") == 20
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize("query", ["access_token={}", "x=1&access_token={}", "access%5Ftoken={}", "access_token="])
+@pytest.mark.parametrize("also_in_the_header", [False, True])
+def test_a_token_in_the_url_is_refused_even_beside_a_good_one(
+    hub: list[str], cast: Cast, client: httpx2.Client, method: str, query: str, also_in_the_header: bool
+) -> None:
+    _, secret = tokens.granted(cast, cast.uma)
+    headers = bearer(secret) if also_in_the_header else {}
+    answer = client.request(method, f"{url(hub, cast.acme)}?{query.format(secret)}", headers=headers)
+    assert answer.status_code == 400
+    assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_request", error_description="Send the ')
+    assert reasons(cast, cast.acme) == ["token_in_url"]
+    assert secret not in answer.text
+
+
+def test_a_token_in_the_url_is_refused_to_a_browser_too(hub: list[str], cast: Cast, client: httpx2.Client) -> None:
+    _, secret = tokens.granted(cast, cast.uma)
+    answer = client.get(url(hub, cast.acme), params={"access_token": secret}, headers={"accept": HTML})
+    assert (answer.status_code, reasons(cast, cast.acme)) == (400, ["token_in_url"])
+
+
+@pytest.mark.parametrize("name", ["authorization", "x-api-key"])
+def test_several_credentials_are_refused(hub: list[str], cast: Cast, client: httpx2.Client, name: str) -> None:
+    _, key = cast.key(cast.uma)
+    value = f"Bearer {key}" if name == "authorization" else key
+    answer = client.post(url(hub, cast.acme), headers=[(name, value), (name, value)])
+    assert answer.status_code == 400
+    assert 'error="invalid_request"' in answer.headers["www-authenticate"]
+    assert reasons(cast, cast.acme) == ["several_credentials"]
+
+
+def test_what_is_wrong_with_a_credential_is_not_said_where_there_is_no_tenant(
+    hub: list[str], client: httpx2.Client
+) -> None:
+    unknown = f"{hub[0]}/t/nobody-has-this/mcp"
+    assert seen(client.post(f"{unknown}?access_token=x")) == seen(client.post(unknown))
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "PUT", "PATCH"])
@@ -319,10 +419,23 @@ def test_the_resource_metadata_names_the_endpoint_as_people_type_it(
     assert answer.json() == {
         "resource": url(hub, cast.acme),
         "resource_name": "Acme",
+        "authorization_servers": [hub[0]],
         "scopes_supported": ["tickets.read", "tickets.write"],
         "bearer_methods_supported": ["header"],
         "resource_documentation": f"{hub[0]}/t/{cast.acme.slug}/",
     }
+
+
+def test_any_origin_may_read_the_resource_metadata(hub: list[str], cast: Cast, client: httpx2.Client) -> None:
+    where = f"{hub[0]}/.well-known/oauth-protected-resource/t/{cast.acme.slug}/mcp"
+    asked = {"origin": "https://anywhere.example", "access-control-request-headers": "mcp-protocol-version"}
+    preflight = client.options(where, headers={**asked, "access-control-request-method": "GET"})
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (204, "*")
+    assert "mcp-protocol-version" in preflight.headers["access-control-allow-headers"].lower()
+    head = client.head(where)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["access-control-allow-origin"] == "*"
+    assert client.post(where).status_code in {403, 405}
 
 
 @pytest.mark.parametrize("path", ["/.well-known/oauth-protected-resource/t/{}/mcp", "/t/{}/", "/t/{}/mcp"])

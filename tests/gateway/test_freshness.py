@@ -4,7 +4,8 @@ import datetime
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from django.utils import timezone
 
 from access.actions import revoke_key
-from access.models import APIKey
+from access.models import AccessToken, Admission, APIKey, Client, Consent
 from policy.models import Limit, Per
 from tenants.models import Member, Scope, Tenant, User
+from tests import tokens
 from tests.cast import Cast
 from tests.host import MODERN, Answer, Host
 from tools import actions as tool_actions
@@ -63,9 +65,15 @@ def key(cast: Cast) -> tuple[APIKey, str]:
 @pytest.fixture
 def workers(hub: list[str], cast: Cast, key: tuple[APIKey, str]) -> Iterator[Workers]:
     """Both workers, after each has served the key once and so holds whatever it would keep."""
+    with connected(hub, cast, key[1]) as made:
+        yield made
+
+
+@contextmanager
+def connected(hub: list[str], cast: Cast, secret: str) -> Iterator[Workers]:
     assert len(set(hub)) == 2
     limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
-    made = Workers([Host(base, cast.acme.slug, key[1], MODERN) for base in hub])
+    made = Workers([Host(base, cast.acme.slug, secret, MODERN) for base in hub])
     made.clients = [httpx2.Client(limits=limits, timeout=30) for _ in hub]
     assert made.statuses() == [200, 200]
     assert made.tools() == [["echo"], ["echo"]]
@@ -118,6 +126,45 @@ def test_an_inactive_member_is_refused_and_let_in_again(cast: Cast, workers: Wor
 def test_an_inactive_user_is_refused(cast: Cast, workers: Workers) -> None:
     User.objects.filter(pk=cast.uma.pk).update(is_active=False)
     refused(workers.call())
+
+
+TAKEN: dict[str, Callable[[Cast, Consent], object]] = {
+    "the consent is revoked": lambda cast, consent: Consent.objects.update(revoked_at=timezone.now()),
+    "the consent has run out": lambda cast, consent: Consent.objects.update(until=timezone.now()),
+    "the tokens are revoked": lambda cast, consent: AccessToken.objects.filter(consent_id=consent.pk).delete(),
+    "the token has expired": lambda cast, consent: AccessToken.objects.update(expires=timezone.now()),
+    "the client is blocked": lambda cast, consent: Client.objects.filter(pk=consent.client_id).update(
+        blocked_at=timezone.now()
+    ),
+    "the client is blocked here": lambda cast, consent: Admission.objects.create(
+        tenant=cast.acme, client=consent.client, state=Admission.State.BLOCKED
+    ),
+    "the member is inactive": lambda cast, consent: Member.objects.filter(user=cast.uma).update(active=False),
+    "the member is removed": lambda cast, consent: Member.objects.get(user=cast.uma).delete(),
+    "the user is inactive": lambda cast, consent: User.objects.filter(pk=cast.uma.pk).update(is_active=False),
+}
+
+
+@pytest.mark.parametrize("taken", TAKEN)
+def test_a_token_is_refused_as_soon_as(cast: Cast, hub: list[str], taken: str) -> None:
+    cast.scopes(cast.acme, {"tickets.read": "Read"})
+    cast.tool(cast.acme, "echo", scopes=["tickets.read"])
+    consent, secret = tokens.granted(cast, cast.uma, scopes="tickets.read")
+    with connected(hub, cast, secret) as workers:
+        with cast.see(cast.acme):
+            TAKEN[taken](cast, consent)
+        refused(workers.call())
+
+
+def test_another_token_of_the_same_member_stays(cast: Cast, hub: list[str]) -> None:
+    cast.tool(cast.acme, "echo")
+    first, _ = tokens.granted(cast, cast.uma)
+    _, secret = tokens.granted(cast, cast.uma)
+    with connected(hub, cast, secret) as workers:
+        with cast.see(cast.acme):
+            Consent.objects.filter(pk=first.pk).update(revoked_at=timezone.now())
+            Client.objects.filter(pk=first.client_id).update(blocked_at=timezone.now())
+        assert workers.statuses() == [200, 200]
 
 
 def test_a_disabled_tenant_is_unknown(cast: Cast, workers: Workers) -> None:

@@ -75,10 +75,12 @@ def test_a_page_that_breaks_says_so_without_a_database_and_without_the_cause(mon
     assert len(captured) == 0
 
 
-def test_the_connect_page_has_a_copy_button_for_the_address_and_for_every_host(cast: Cast) -> None:
+def test_the_connect_page_has_a_copy_button_for_the_address_and_for_every_host_both_ways(cast: Cast) -> None:
     page = Client().get(f"/t/{cast.acme.slug}/").content.decode()
-    buttons = page.count('<button type="button" class="mh-button" data-copy-from="')
-    assert buttons == page.count("</pre>") + 1 == len(connect_lines("x")) + 2
+    copied = re.findall('<button type="button" class="mh-button" data-copy-from="([^"]+)"', page)
+    buttons = len(copied)
+    assert buttons == page.count("</pre>") + 1 == 2 * len(connect_lines("x")) + 2
+    assert all(page.count(f'id="{one}"') == 1 for one in copied)
     assert page.count(" hidden>") == buttons, "without the script no button is shown"
     assert "mcphub/copy.js" in page
 

@@ -26,6 +26,17 @@ def test_each_line_carries_address_and_key() -> None:
     assert json.loads(added) == {"name": "mcphub", "type": "http", "url": URL, "headers": headers}
 
 
+def test_without_a_key_a_line_carries_the_address_alone() -> None:
+    lines = connect_lines(URL, name="acme")
+    assert list(lines) == list(connect_lines(URL, "key-1"))
+    assert shlex.split(lines["Claude Code"]) == ["claude", "mcp", "add", "--transport", "http", "acme", URL]
+    assert shlex.split(lines["Gemini CLI"]) == ["gemini", "mcp", "add", "--transport", "http", "acme", URL]
+    assert lines["Codex"] == f"codex mcp add acme --url {URL}; codex mcp login acme"
+    assert json.loads(lines["Cursor"].split(": ", 1)[1]) == {"mcpServers": {"acme": {"url": URL}}}
+    assert json.loads(shlex.split(lines["VS Code"])[-1]) == {"name": "acme", "type": "http", "url": URL}
+    assert not any("Authorization" in line or "KEY" in line for line in lines.values())
+
+
 def test_a_key_that_cannot_be_shown_again_is_replaced_by_how_to_get_one() -> None:
     demo = {"admin_url": "http://x/admin/", "username": "admin", "password": "pw", "mcp_url": URL, "api_key": None}
     text = card(demo, Path("/data"))

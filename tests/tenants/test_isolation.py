@@ -267,7 +267,8 @@ DEFINERS = {
     "tenants_reached_by": "ids of the tenants a person belongs to",
     "tenants_public": "what an enabled tenant says to anybody",
     "access_admit": "what an exact digest opens",
-    "access_touch": "moves a timestamp",
+    "access_admit_outside": "whom claims name that are still to be proven",
+    "access_touch": "moves timestamps, and from where a consent was last used",
     "access_opens": "the id of the tenant whose exact secret is presented",
     "access_throttle": "counts in buckets, which are no tenant's data",
     "access_forget": "drops what nothing can ask for any more",
@@ -295,5 +296,6 @@ def test_every_way_past_the_policies_is_pinned_and_for_the_application_role_only
         )
     assert len(found) == len(FUNCTIONS)
     for name, config, usable, public in found:
-        assert (name, config) == (name, ["search_path=public, pg_temp"])
+        planned = ["plan_cache_mode=force_generic_plan"] if name.startswith("access_admit") else []
+        assert (name, config) == (name, ["search_path=public, pg_temp", *planned])
         assert (name, usable, public) == (name, True, False)
