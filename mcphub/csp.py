@@ -1,4 +1,4 @@
-"""The Content-Security-Policy of the hub's own pages."""
+"""What the hub's own pages tell browsers they may do: the content security policy, and who keeps hold of whom."""
 
 from collections.abc import Callable
 
@@ -19,8 +19,13 @@ ADMIN_POLICY = (
 )
 
 
+# Web hosts open sign-in and consent in a popup, and the page of theirs that it ends at tells the one that opened it.
+# With Django's `same-origin` the browser would cut the two apart on the way. Pages that no host opens keep that.
+OPENER = "unsafe-none"
+
+
 class ContentSecurityPolicyMiddleware:
-    """Sets the policy on every page that has none of its own."""
+    """Sets the policies on every page that has none of its own."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response
@@ -29,4 +34,6 @@ class ContentSecurityPolicyMiddleware:
         response = self.get_response(request)
         admin = request.path_info.startswith(reverse("admin:index"))
         response.headers.setdefault("Content-Security-Policy", ADMIN_POLICY if admin else POLICY)
+        if not admin:
+            response.headers.setdefault("Cross-Origin-Opener-Policy", OPENER)
         return response

@@ -5,9 +5,10 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
@@ -102,3 +103,50 @@ def database(name: str, url: str) -> dict[str, Any]:
     settings |= {key: str(parts.pop(libpq, "") or "") for libpq, key in known.items()}
     settings["OPTIONS"] = parts
     return settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mail:
+    """A mail server and who mail comes from."""
+
+    sender: str
+    host: str = ""
+    port: int = 25
+    user: str = ""
+    password: str = field(default="", repr=False)
+    starts_tls: bool = False
+    tls_from_the_start: bool = False
+
+
+def mail(name: str, url: str, *, sender: str) -> Mail:
+    """The server in `smtp://user:password@host:587?tls=1&from=hub@example.com`; `smtps` is TLS from the first byte.
+
+    sender: the address mail comes from when the URL names none. No complaint repeats the URL: it holds the password.
+    """
+    if not url:
+        return Mail(sender=sender)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+    except ValueError:
+        raise _no_mail_url(name) from None
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.path.strip("/") or parts.fragment:
+        raise _no_mail_url(name)
+    tls, sender = options.pop("tls", "").lower(), options.pop("from", sender)
+    if options or tls not in _TRUE | _FALSE or "@" not in sender:
+        raise ImproperlyConfigured(f"{name} takes the options tls (yes or no) and from (an address), and no others.")
+    starts_tls = parts.scheme == "smtp" and tls in _TRUE
+    return Mail(
+        sender=sender,
+        host=parts.hostname,
+        port=port or (465 if parts.scheme == "smtps" else 587 if starts_tls else 25),
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        starts_tls=starts_tls,
+        tls_from_the_start=parts.scheme == "smtps",
+    )
+
+
+def _no_mail_url(name: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{name} is not a mail URL like smtp://user:password@mail.example.com:587?tls=1.")

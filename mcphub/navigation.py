@@ -20,6 +20,12 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_HISTORY": False,
+    "ACCOUNT": {
+        "navigation": [
+            {"title": "Connected apps", "link": "/account/apps/"},
+            {"title": "Security", "link": reverse_lazy("mfa_index")},
+        ]
+    },
     "STYLES": [lambda _: static("mcphub/admin.css")],
     "SCRIPTS": [lambda _: static("mcphub/admin.js"), lambda _: static("mcphub/copy.js")],
     "SIDEBAR": {
@@ -37,7 +43,11 @@ UNFOLD: dict[str, Any] = {
                 "title": "Who may use it",
                 "items": [
                     _page("Members", "group", "tenants_member", "may_manage"),
+                    _page("Invitations", "mail", "tenants_invitation", "may_manage"),
                     _page("API keys", "key", "access_apikey", "may_manage"),
+                    _page("Clients", "apps", "access_client", "may_manage"),
+                    _page("Admissions", "how_to_reg", "access_admission", "may_manage"),
+                    _page("Outside issuers", "verified_user", "access_outsideissuer", "may_manage"),
                 ],
             },
             {"title": "What happened", "items": [_page("Ledger", "receipt_long", "audit_entry", "may_read_ledger")]},

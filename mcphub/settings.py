@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from mcphub import env
+from mcphub import env, providers
 from mcphub.navigation import UNFOLD  # noqa: F401 - a setting
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,6 +17,7 @@ BASE_URL = _base.geturl()
 _local = ["localhost", "127.0.0.1", "[::1]"] if _base.hostname in {"localhost", "127.0.0.1", "::1"} else []
 ALLOWED_HOSTS = [_base.hostname or "", *_local, *env.words("ALLOWED_HOSTS")]
 ALLOWED_ORIGINS = env.words("ALLOWED_ORIGINS")
+BEHIND_PROXY = env.flag("BEHIND_PROXY", default=False)
 
 SECRET_KEY = env.secret("SECRET_KEY", DATA_DIR)
 SEAL_KEYS = env.secret("SEAL_KEYS", DATA_DIR).split(",")
@@ -88,6 +89,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "mcphub.frame.context",
             ],
         },
     }
@@ -98,9 +100,71 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-LOGIN_URL = "admin:login"
-LOGIN_REDIRECT_URL = "admin:index"
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "home"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+
+# Without it the hub sends no mail: passwords are reset by platform staff, invitations are handed over as links.
+EMAIL_URL = env.text("EMAIL_URL", "")
+SENDS_MAIL = bool(EMAIL_URL)
+_mail = env.mail("EMAIL_URL", EMAIL_URL, sender=f"mcphub@{_base.hostname}")
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if SENDS_MAIL else 'dummy'}.EmailBackend"
+EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = _mail.host, _mail.port, 10
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.user, _mail.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.starts_tls, _mail.tls_from_the_start
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = _mail.sender
+
+# Signing in (https://docs.allauth.org/en/latest/account/configuration.html); our decisions are in mcphub.accounts.
+ACCOUNT_ADAPTER = "mcphub.accounts.AccountAdapter"
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = _base.scheme
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "mandatory" if SENDS_MAIL else "none"
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_UNIQUE_EMAIL = True
+ACCOUNT_FORMS = {
+    "login": "mcphub.account_forms.SignIn",
+    "signup": "mcphub.account_forms.SignUp",
+    "change_password": "mcphub.account_forms.ChangePassword",
+    "set_password": "mcphub.account_forms.SetPassword",
+    "reset_password": "mcphub.account_forms.AskForReset",
+    "reset_password_from_key": "mcphub.account_forms.ResetPassword",
+    "reauthenticate": "mcphub.account_forms.Reauthenticate",
+}
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True  # only in the browser that signed up
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False  # this browser stays, every other session of the person ends
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_SESSION_REMEMBER = None  # the person says so on the form
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+# Beside these, ten wrong passwords a minute from one address, or five in five minutes for one name, end the attempts.
+ACCOUNT_RATE_LIMITS = {
+    "login": f"{env.number('SIGN_INS_PER_MINUTE', 30, low=1, high=100_000)}/m/ip",
+    "follow_invitation": "10/m/ip",  # only links that open nothing are counted
+}
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if BEHIND_PROXY else 0
+MFA_ADAPTER = "mcphub.accounts.MFAAdapter"
+MFA_FORMS = {
+    "authenticate": "mcphub.account_forms.Code",
+    "reauthenticate": "mcphub.account_forms.CodeAgain",
+    "activate_totp": "mcphub.account_forms.ActivateApp",
+    "add_webauthn": "mcphub.account_forms.AddPasskey",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = _base.scheme == "http" and bool(_local)  # browsers trust localhost without TLS
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_TOTP_ISSUER = "mcphub"
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+SOCIALACCOUNT_ADAPTER = "mcphub.accounts.SocialAdapter"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False  # a provider's word on an address gives nobody somebody else's account
+SOCIALACCOUNT_LOGIN_ON_GET = False
+SOCIALACCOUNT_STORE_TOKENS = False
+SIGN_IN_WITH = providers.parse(env.text("SIGN_IN_WITH", ""))
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": providers.as_apps(SIGN_IN_WITH)}}
 
 # Counters of failed sign-ins must hold for all web servers together. Authority is never cached here.
 CACHES = {
@@ -122,6 +186,7 @@ OAUTH2_PROVIDER = {
     "OAUTH2_VALIDATOR_CLASS": "access.oauth.validator.HubValidator",
     "ACCESS_TOKEN_GENERATOR": "access.oauth.generators.access_token",
     "REFRESH_TOKEN_GENERATOR": "access.oauth.generators.refresh_token",
+    "APPLICATION_ADMIN_CLASS": "access.admin.clients.ClientAdmin",
     "ACCESS_TOKEN_EXPIRE_SECONDS": 3600,
     "AUTHORIZATION_CODE_EXPIRE_SECONDS": 60,
     "OIDC_ISS_ENDPOINT": BASE_URL,  # `iss` in answers is then what the metadata says
@@ -151,14 +216,19 @@ OAUTH2_PROVIDER = {
 }
 # Private hosts (host or host:port) whose client metadata documents, logos and keys the hub may fetch.
 CLIENT_DOCUMENT_HOSTS = env.words("CLIENT_DOCUMENT_HOSTS")
+# What strangers may ask of the hub: documents read a minute for one address, registrations an hour for one and in all.
+CLIENT_DOCUMENTS_PER_ADDRESS = env.number("CLIENT_DOCUMENTS_PER_ADDRESS", 10, low=1, high=100_000)
+CLIENT_REGISTRATIONS_PER_ADDRESS = env.number("CLIENT_REGISTRATIONS_PER_ADDRESS", 10, low=1, high=100_000)
+CLIENT_REGISTRATIONS = env.number("CLIENT_REGISTRATIONS", 200, low=1, high=1_000_000)
 
 _https = _base.scheme == "https"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY", default=False) else None
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_HSTS_SECONDS = 31536000 if _https else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
+CSRF_FAILURE_VIEW = "mcphub.pages.forged"
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -6,15 +6,17 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from gateway import views as gateway_views
-from mcphub import health
+from mcphub import health, pages
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+    path("", pages.home, name="home"),
     path("favicon.ico", RedirectView.as_view(url=static("mcphub/icon.svg")), name="favicon"),
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
     path("admin/", admin.site.urls),
+    path("accounts/", include("mcphub.account_urls")),
     path("", include("access.urls")),
+    path("", include("tenants.urls")),
     path("t/<slug:slug>/", gateway_views.connect, name="connect"),
     path("t/<slug:slug>/mcp", gateway_views.connect, name="endpoint"),
     path(

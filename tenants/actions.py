@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from allauth.mfa.models import Authenticator
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
@@ -136,6 +137,13 @@ def keep_platform_staff(user: User) -> None:
     staff = User.objects.select_for_update().filter(is_superuser=True, is_active=True).order_by("pk")
     if [one.pk for one in staff] == [user.pk]:
         raise ValidationError(f"{user.username} is the last active platform staff. Make somebody else that first.")
+
+
+@transaction.atomic
+def remove_second_factors(user: User, *, actor: str) -> None:
+    """Take app, keys and recovery codes off somebody who lost them; the password alone signs in then."""
+    Authenticator.objects.filter(user_id=user.pk).delete()
+    save(user, actor=actor, note="took the second factors off")
 
 
 @transaction.atomic

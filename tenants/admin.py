@@ -1,4 +1,4 @@
-"""Tenants, members, scopes, users, and the ledger of the tenants one may read."""
+"""Tenants, members, scopes, and the ledger of the tenants one may read. Users and invitations are elsewhere."""
 
 # Unfold annotates its overrides more narrowly than Django lets these methods answer.
 # mypy: disable-error-code="override"
@@ -9,15 +9,12 @@ from typing import Any, ClassVar
 from django import forms
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.decorators import display
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from audit.admin import LedgerAdmin
 from audit.models import Entry
@@ -35,7 +32,12 @@ from tenants.administration import (
     tenant_names,
 )
 from tenants.fields import ChecksField
+from tenants.invitation_admin import InvitationAdmin
 from tenants.models import Member, Role, Scope, Tenant, User
+from tenants.queries import PRIVILEGED
+from tenants.user_admin import UserAdmin
+
+__all__ = ["EntryAdmin", "InvitationAdmin", "MemberAdmin", "ScopeAdmin", "TenantsAdmin", "UserAdmin", "user_named"]
 
 
 class TenantRowForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -49,8 +51,11 @@ class TenantRowForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Tenant
-        fields = ["name", "slug", "instructions", "enabled"]
-        widgets: ClassVar = {"instructions": UnfoldAdminTextareaWidget({"rows": 6})}
+        fields = ["name", "slug", "instructions", "admits", "enabled"]
+        widgets: ClassVar = {
+            "instructions": UnfoldAdminTextareaWidget({"rows": 6}),
+            "admits": UnfoldAdminSelectWidget,
+        }
 
     def clean_owner(self) -> User | None:
         return user_named(name) if (name := self.cleaned_data["owner"].strip()) else None
@@ -88,8 +93,8 @@ class TenantsAdmin(HubAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         if obj is None:
-            return ["name", "slug", "instructions", "owner"]
-        return ["endpoint", "catalog", "name", "slug", "instructions", "enabled"]
+            return ["name", "slug", "instructions", "admits", "owner"]
+        return ["endpoint", "catalog", "name", "slug", "instructions", "admits", "enabled"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         if obj is None:
@@ -124,10 +129,6 @@ class TenantsAdmin(HubAdmin):
     @display(description="created", ordering="created_at")
     def created(self, tenant: Tenant) -> SafeString:
         return when(tenant.created_at)
-
-
-PRIVILEGED = frozenset({Role.OWNER, Role.ADMIN})
-"""The roles that only an owner gives, takes, switches off and on."""
 
 
 class MemberForm(TenantForm):
@@ -244,7 +245,7 @@ class ScopeForm(TenantForm):
 
     class Meta:
         model = Scope
-        fields = ["name", "description", "implies", "roles"]
+        fields = ["name", "description", "implies", "roles", "needed"]
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -274,7 +275,7 @@ class ScopeAdmin(TenantAdmin):
         "Keys lose it at once, and tools that require it vanish until they are changed. This cannot be undone."
     )
 
-    shown = ("name", "description", "implies", "roles")
+    shown = ("name", "description", "implies", "roles", "needed")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["tenant", "name"] if obj else ["tenant"]  # tools and keys know a scope by its name
@@ -294,68 +295,6 @@ class ScopeAdmin(TenantAdmin):
         return "all" if set(scope.roles) == set(Role.values) else ", ".join(scope.roles) or "none"
 
 
-class UserRowForm(UserChangeForm):
-    """A user; the last of the platform staff stays that."""
-
-    def clean(self) -> dict[str, Any] | None:
-        cleaned = super().clean()
-        if not self.errors and not (self.cleaned_data.get("is_active") and self.cleaned_data.get("is_superuser")):
-            actions.keep_platform_staff(self.instance)
-        return cleaned
-
-
-@admin.register(User)
-class UserAdmin(DjangoUserAdmin, HubAdmin):  # type: ignore[type-arg,misc]
-    """People. Only for platform staff; the ledger of the platform records what changes."""
-
-    form = UserRowForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "email", "state", "staff_label", "seen")
-    list_filter = ("is_active", "is_superuser")
-    search_fields = ("username", "email")
-    ordering = ("username",)
-    filter_horizontal = ()
-    readonly_fields = ("last_login", "date_joined")
-    fieldsets = (
-        (None, {"fields": ("username", "password", "email", "first_name", "last_name")}),
-        ("May", {"fields": ("is_active", "is_superuser")}),
-        ("Since", {"fields": ("date_joined", "last_login")}),
-    )
-    add_fieldsets = ((None, {"fields": ("username", "password1", "password2")}),)  # type: ignore[assignment]
-
-    def governs(self, request: HttpRequest, obj: Any = None) -> bool:
-        return standing(request).staff
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # what they published keeps their name; an inactive user can do nothing
-
-    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        if change:
-            actions.change_user(obj, actor=request.user.get_username())
-        else:
-            super().save_model(request, obj, form, change)
-
-    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        response = super().user_change_password(request, id, form_url)
-        if request.method == "POST" and response.status_code == 302:
-            user = self.row(request, id)
-            actions.save(user, actor=request.user.get_username(), note="set a new password")
-        return response
-
-    @display(description="state", label={"active": "success", "inactive": "danger"})
-    def state(self, user: User) -> str:
-        return "active" if user.is_active else "inactive"
-
-    @display(description="platform staff", boolean=True, ordering="is_superuser")
-    def staff_label(self, user: User) -> bool:
-        return user.is_superuser
-
-    @display(description="last signed in", ordering="last_login")
-    def seen(self, user: User) -> SafeString:
-        return when(user.last_login)
-
-
 @admin.register(Entry)
 class EntryAdmin(LedgerAdmin):
     """The ledger of the tenants one may read; platform staff also reads what concerns the platform itself."""
@@ -372,6 +311,3 @@ class EntryAdmin(LedgerAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return is_offered(self.list_filter, lookup, value)
-
-
-admin.site.unregister(Group)

@@ -7,6 +7,8 @@ from tenants.scopes import ScopeRule
 
 MANAGERS = frozenset({Role.OWNER, Role.ADMIN})
 READERS = frozenset({Role.OWNER, Role.ADMIN, Role.AUDITOR})
+PRIVILEGED = frozenset({Role.OWNER, Role.ADMIN})
+"""The roles that only an owner gives, takes, switches off and on."""
 
 
 def tenants_reached_by(user_id: int) -> list[int]:

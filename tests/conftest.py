@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import pytest
 
 from tests import database
+from tests.documents import Documents, serve_documents
 
 _stack = contextlib.ExitStack()
+_documents = _stack.enter_context(serve_documents())
 
 
 def _set_the_stage() -> None:
@@ -21,7 +23,11 @@ def _set_the_stage() -> None:
     os.environ["TOOL_FUNCTIONS"] = "tests.functions,tests.conformance.fixtures,examples.helpdesk.functions"
     os.environ["SECRET_KEY"] = "tests-only-" + "x" * 40
     os.environ["SEAL_KEYS"] = "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk="
+    os.environ["SIGN_INS_PER_MINUTE"] = "100000"  # all of them come from one address
+    os.environ["CLIENT_DOCUMENTS_PER_ADDRESS"] = os.environ["CLIENT_REGISTRATIONS_PER_ADDRESS"] = "100000"
+    os.environ["CLIENT_REGISTRATIONS"] = "100000"
     os.environ["LOG_LEVEL"] = "WARNING"
+    os.environ.update(_documents.environment)  # before anything makes a TLS context of what it trusts
     _stack.enter_context(database.fresh())
     import django
     from django.core.management import call_command
@@ -46,6 +52,12 @@ def hub() -> Iterator[list[str]]:
 
     with serve(count=2) as urls:
         yield urls
+
+
+@pytest.fixture(scope="session")
+def documents() -> Documents:
+    """An https server on loopback for documents of clients, which every hub of the tests may fetch from."""
+    return _documents
 
 
 @pytest.fixture

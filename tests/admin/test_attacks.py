@@ -303,9 +303,9 @@ def test_one_of_several_platform_staff_may_go(cast: Cast, sign_in: SignIn) -> No
 
 def test_a_password_that_somebody_changed_themselves_is_recorded(cast: Cast, olga: Client) -> None:
     new = "a-new-password-for-olga"
-    given = {"old_password": cast.password, "new_password1": new, "new_password2": new}
-    url = reverse("admin:password_change")
-    assert olga.post(url, given | {"old_password": "wrong"}).status_code == 200
+    given = {"oldpassword": cast.password, "password1": new, "password2": new}
+    url = str(olga.get(reverse("admin:password_change"))["location"])
+    assert olga.post(url, given | {"oldpassword": "wrong"}).status_code == 200
     assert olga.post(url, given).status_code == 302
     cast.olga.refresh_from_db()
     assert cast.olga.check_password(new)

@@ -34,9 +34,9 @@ def page() -> Iterator[Page]:
 
 def _open(page: Page, base: str, cast: Cast, tool: Tool) -> None:
     page.goto(f"{base}/admin/login/?next=/admin/tools/tool/{tool.pk}/change/")
-    page.fill("[name=username]", cast.olga.username)
+    page.fill("[name=login]", cast.olga.username)
     page.fill("[name=password]", cast.password)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url(f"**/admin/tools/tool/{tool.pk}/change/")
 
 

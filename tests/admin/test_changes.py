@@ -39,7 +39,7 @@ def test_an_owner_can_neither_disable_a_tenant_nor_change_its_slug(cast: Cast, o
 
 def test_staff_creates_a_tenant_with_its_first_owner(cast: Cast, sign_in: SignIn) -> None:
     slug = f"new-{cast.acme.slug}"[:48].rstrip("-")
-    given = {"name": "New", "slug": slug, "instructions": "", "enabled": "on", "owner": cast.olga.username}
+    given = {"name": "New", "slug": slug, "instructions": "", "admits": "open", "owner": cast.olga.username}
     assert sign_in(cast.staff).post(reverse("admin:tenants_tenant_add"), given).status_code == 302
     assert len(cast.reached_by(cast.olga)) == 2
 

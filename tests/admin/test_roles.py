@@ -15,7 +15,16 @@ from tests.admin.conftest import SignIn, entries, form_of
 from tests.cast import Cast
 from tools.models import Connection, Tool
 
-MANAGED = ("tools_tool", "tools_connection", "tenants_scope", "policy_limit", "tenants_member", "access_apikey")
+MANAGED = (
+    "tools_tool",
+    "tools_connection",
+    "tenants_scope",
+    "policy_limit",
+    "tenants_member",
+    "access_apikey",
+    "access_client",
+    "access_admission",
+)
 LEDGER, TENANTS, USERS = "audit_entry", "tenants_tenant", "tenants_user"
 MAY = {
     "olga": {*MANAGED, TENANTS, LEDGER},
@@ -50,21 +59,36 @@ def test_the_first_page_offers_only_what_the_role_may_see(cast: Cast, sign_in: S
 @pytest.mark.parametrize("person", ["anna", "uma"])
 def test_approvers_and_users_are_turned_away_with_a_reason(cast: Cast, person: str) -> None:
     browser = Client()
-    user = getattr(cast, person)
-    given = {"username": user.username, "password": cast.password}
-    page = browser.post(reverse("admin:login"), given).content.decode()
-    assert "The admin is for owners, admins and auditors of a tenant" in page
-    browser.force_login(user)
-    assert browser.get(reverse("admin:index")).status_code == 302
-    assert "the admin has nothing to show" in browser.get(reverse("admin:login")).content.decode()
+    browser.force_login(getattr(cast, person))
+    answer = browser.get(reverse("admin:tenants_member_changelist"), follow=True)
+    page = answer.content.decode()
+    assert answer.status_code == 403
+    assert "The admin has nothing for you" in page
+    assert 'href="/account/apps/"' in page
+    assert f'action="{reverse("account_logout")}"' in page
 
 
 @pytest.mark.parametrize("person", ["olga", "adam", "audrey", "staff"])
 def test_those_who_manage_or_audit_sign_in_with_a_password(cast: Cast, person: str) -> None:
-    given = {"username": getattr(cast, person).username, "password": cast.password}
+    given = {"login": getattr(cast, person).username, "password": cast.password}
+    browser = Client(REMOTE_ADDR="198.51.100.1")
+    wanted = reverse("admin:tenants_tenant_changelist")
+    form = browser.get(wanted, follow=True)
+    assert form.redirect_chain[-1][0] == f"{reverse('account_login')}?next={wanted}"
+    answer = browser.post(form.request["PATH_INFO"], {**given, "next": wanted}, follow=True)
+    assert (answer.status_code, answer.request["PATH_INFO"]) == (200 if person != "audrey" else 403, wanted)
+
+
+def test_the_admin_has_no_form_of_its_own_that_would_pass_by_second_factors(cast: Cast) -> None:
     browser = Client()
-    browser.post(reverse("admin:login"), given)
-    assert browser.get(reverse("admin:index")).status_code == 200
+    given = {"username": cast.olga.username, "password": cast.password}
+    assert browser.post(reverse("admin:login"), given)["location"].startswith(reverse("account_login"))
+    assert browser.get(reverse("admin:index")).status_code == 302
+
+
+def test_signing_in_to_the_admin_leads_to_no_other_site(cast: Cast, sign_in: SignIn) -> None:
+    answer = sign_in(cast.olga).get(reverse("admin:login"), {"next": "//elsewhere.example/"})
+    assert answer["location"] == reverse("admin:index")
 
 
 def test_a_member_who_was_made_inactive_is_out_on_the_next_page(cast: Cast, sign_in: SignIn) -> None:
