@@ -1,3 +1,10 @@
-from django.urls import URLPattern
+"""Where programs register themselves, and where their logos are."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from access.clients import logos, registration
+
+urlpatterns = [
+    path("register", registration.register, name="oauth-register"),
+    path("logo/<int:pk>", logos.logo, name="client-logo"),
+]

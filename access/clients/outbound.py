@@ -1,0 +1,79 @@
+"""How this room asks the outside: small guarded reads, none of them twice at once, waited for by views in threads."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+from asgiref.sync import async_to_sync
+from django.db import connection
+
+from lib import db, fetch
+
+T = TypeVar("T")
+
+
+class Busy(Exception):
+    """This process is reading as much from outside as it may; asking again in a moment helps."""
+
+
+class SingleFlight(Generic[T]):
+    """Whoever asks for what is under way already waits for that. most: how many different ones may be under way."""
+
+    def __init__(self, *, most: int) -> None:
+        self._most = most
+        self._flights: dict[Hashable, asyncio.Task[T]] = {}
+
+    async def run(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        """The result of `make`, or of the flight with this key that has begun. Raises Busy, and what `make` raises."""
+        place = (asyncio.get_running_loop(), key)
+        flight = self._flights.get(place)
+        if flight is None:
+            if len(self._flights) >= self._most:
+                raise Busy
+            flight = self._flights[place] = asyncio.ensure_future(make())
+            flight.add_done_callback(lambda _: self._land(place))
+        return await asyncio.shield(flight)  # one that stops waiting does not end it for the others
+
+    def _land(self, place: Hashable) -> None:
+        flight = self._flights.pop(place)
+        if not flight.cancelled():
+            flight.exception()  # seen, also when nobody waits any more
+
+
+async def read(
+    url: str, *, accept: str, seconds: float, most_bytes: int, allow_hosts: frozenset[str], redirects: int = 0
+) -> fetch.Inbound:
+    """One guarded GET. seconds: for all of it. redirects: hops to follow; with 0 a redirect is answered as it came.
+
+    Raises fetch.FetchError.
+    """
+    return await fetch.fetch(
+        fetch.Outbound(
+            method="GET",
+            url=url,
+            headers={"Accept": accept},
+            body=None,
+            timeout=seconds,
+            max_bytes=most_bytes,
+            allow_hosts=allow_hosts,
+            follow_redirects=redirects,
+        )
+    )
+
+
+def wait(work: Callable[[], Awaitable[T]]) -> T:
+    """Run it on the server's event loop and wait, holding no database connection; for views, which are in threads."""
+    if not connection.in_atomic_block:
+        connection.close()
+    return async_to_sync(_here)(work)  # type: ignore[no-any-return]
+
+
+async def _here(work: Callable[[], Awaitable[Any]]) -> Any:
+    try:
+        db.pool()
+    except RuntimeError:  # not the server's loop but one made for this call, which takes its connections with it
+        try:
+            return await work()
+        finally:
+            await fetch.close()
+    return await work()
