@@ -1,0 +1,60 @@
+"""A token that its own client asks about: to end it, or to learn what it is good for."""
+
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from access.models import AccessToken, Client, RefreshToken, digest_of
+from access.oauth import families, standing
+
+
+def revoke(secret: str, client: Client) -> None:
+    """End this token and its family (RFC 7009 section 2.1); nothing when the client has no such token."""
+    row = _find(secret, client)
+    if row is None:
+        return
+    if row.consent_id is not None:
+        families.lock(row.consent_id)
+    families.revoke_family(row.token_family)
+
+
+def describe(secret: str, client: Client) -> dict[str, Any] | None:
+    """What RFC 7662 section 2.2 says of a live token; None for everything else, whatever the reason."""
+    row = _find(secret, client)
+    if row is None or not _live(row, client):
+        return None
+    ends = row.expires if isinstance(row, AccessToken) else row.until
+    described = {
+        "active": True,
+        "scope": row.scope,
+        "client_id": client.client_id,
+        "username": row.member.user.username,
+        "token_type": "Bearer" if isinstance(row, AccessToken) else None,
+        "exp": int(ends.timestamp()) if ends is not None else None,
+        "iat": int(row.created.timestamp()),
+        "sub": str(row.user_id),
+        "aud": row.resource[0],
+        "iss": settings.BASE_URL,
+    }
+    return {name: value for name, value in described.items() if value is not None}
+
+
+def _find(secret: str, client: Client) -> AccessToken | RefreshToken | None:
+    which = {"token_checksum": digest_of(secret), "application": client}
+    joined = ("member__user", "member__tenant", "consent")
+    return (
+        AccessToken.objects.select_related(*joined).filter(**which).first()
+        or RefreshToken.objects.select_related(*joined).filter(**which).first()
+    )
+
+
+def _live(row: AccessToken | RefreshToken, client: Client) -> bool:
+    now = timezone.now()
+    if isinstance(row, RefreshToken) and (row.revoked is not None or (row.until is not None and row.until <= now)):
+        return False
+    if isinstance(row, AccessToken) and row.expires <= now:
+        return False
+    if row.consent is not None:
+        return standing.why_not_consent(row.consent) is None
+    return standing.why_not(client, row.member) is None
