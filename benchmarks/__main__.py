@@ -45,7 +45,7 @@ def _start(stack: ExitStack, given: argparse.Namespace) -> tuple[list[servers.Se
     if not given.baseline_only:
         postgres = stack.enter_context(servers.database())
         facts |= machine.postgres(postgres.superuser_url)
-        compared.append(stack.enter_context(servers.hub(postgres)))
+        compared += stack.enter_context(servers.hub(postgres, given.credential))
     return compared, facts
 
 
@@ -55,10 +55,17 @@ def _measure(compared: Sequence[servers.Server], given: argparse.Namespace) -> l
     print(f"\n{report.head()}")
     for scenario in _chosen(given.only):
         for concurrency in given.concurrency:
-            found = measure(compared, scenario, concurrency, effort)
+            found = measure(_taking_part(compared, scenario), scenario, concurrency, effort)
             print("\n".join(report.line(row) for row in found), flush=True)
             rows += found
     return rows
+
+
+def _taking_part(compared: Sequence[servers.Server], scenario: Scenario) -> list[servers.Server]:
+    """A list is rendered once and sent to all, so the credential says nothing there: one of the hub's is enough."""
+    named = {server.name for server in compared}
+    left_out = servers.HUB_TOKEN if scenario.method == "tools/list" and servers.HUB in named else None
+    return [server for server in compared if server.name != left_out]
 
 
 def _effort(given: argparse.Namespace) -> Effort:
@@ -91,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The hub against the bare SDK.")
     parser.add_argument("--quick", action="store_true", help="one short round of each: about 30 seconds")
     parser.add_argument("--only", metavar="TEXT", help="only scenarios whose name holds this, as 'tools/call 2026'")
+    parser.add_argument(
+        "--credential", choices=servers.CREDENTIALS, default="both", help="what opens the hub: API key, OAuth token"
+    )
     parser.add_argument("--concurrency", type=_positive, nargs="+", default=[1, 16, 64], metavar="N")
     parser.add_argument("--seconds", type=float, help="measured seconds of each round")
     parser.add_argument("--rounds", type=_positive, help="rounds of each cell; the medians are shown")

@@ -4,11 +4,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from benchmarks.load import Figures
-from benchmarks.servers import ROOT, BenchError, Server
+from benchmarks.servers import HUB, HUB_TOKEN, ROOT, BenchError, Server
 from benchmarks.wire import LEGACY, MODERN, Method, Revision
 
 _SLACK_SECONDS = 60.0
@@ -50,7 +50,8 @@ class Sample:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """The medians over the rounds of one server in one cell. Ratios are medians of the rounds' own ratios to the SDK
-    measured next to it, so that a machine that slows down for a while slows both sides of a ratio."""
+    measured next to it, so that a machine that slows down for a while slows both sides of a ratio. key_ratio: the
+    throughput with a token over that with a key, in the same way."""
 
     scenario: str
     concurrency: int
@@ -69,6 +70,7 @@ class Row:
     generator_cpu: float
     ratio: float | None = None
     p99_ratio: float | None = None
+    key_ratio: float | None = None
 
 
 def measure(servers: Sequence[Server], scenario: Scenario, concurrency: int, effort: Effort) -> list[Row]:
@@ -79,10 +81,12 @@ def measure(servers: Sequence[Server], scenario: Scenario, concurrency: int, eff
         for server in servers if turn % 2 == 0 else reversed(servers):
             samples[server.name].append(_sample(server, scenario, concurrency, effort))
     reference = samples[servers[0].name]
-    return [
+    rows = [
         _row(server.name, scenario, concurrency, samples[server.name], reference if server is not servers[0] else None)
         for server in servers
     ]
+    keyed = _ratio(samples.get(HUB_TOKEN, ()), samples.get(HUB), lambda s: s.figures.throughput)
+    return [replace(row, key_ratio=keyed) if row.server == HUB_TOKEN else row for row in rows]
 
 
 def _sample(server: Server, scenario: Scenario, concurrency: int, effort: Effort) -> Sample:
@@ -145,9 +149,9 @@ def _row(
 def _ratio(
     samples: Sequence[Sample], reference: Sequence[Sample] | None, read: Callable[[Sample], float]
 ) -> float | None:
-    if reference is None:
+    if not reference or not samples:
         return None
     pairs = [(read(sample), read(base)) for sample, base in zip(samples, reference, strict=True)]
-    # A round in which the SDK answered nothing has no ratio; its errors are in its own row.
+    # A round in which the other answered nothing has no ratio; its errors are in its own row.
     ratios = [value / base for value, base in pairs if base > 0]
     return median(ratios) if ratios else None

@@ -33,7 +33,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A running server: where it answers and whose CPU and memory it is."""
+    """A running server: where it answers, what opens it, and whose CPU and memory it is."""
 
     name: str
     url: str
@@ -78,9 +78,14 @@ def baseline(*, frozen_gc: bool) -> Iterator[Server]:
         yield Server(name="sdk", url=f"http://127.0.0.1:{port}/mcp", pid=pid)
 
 
+HUB, HUB_TOKEN = "hub", "hub token"
+"""The hub as a key finds it, and the same process as an OAuth access token does."""
+CREDENTIALS = {"key": (HUB,), "token": (HUB_TOKEN,), "both": (HUB, HUB_TOKEN)}
+
+
 @contextmanager
-def hub(postgres: Postgres) -> Iterator[Server]:
-    """The hub with its bench tenant, on a running Postgres."""
+def hub(postgres: Postgres, credential: str) -> Iterator[list[Server]]:
+    """The hub with its bench tenant, on a running Postgres: once for each of the CREDENTIALS it is asked with."""
     port = _free_port()
     env = {
         "DATABASE_URL": postgres.app_url,
@@ -96,7 +101,11 @@ def hub(postgres: Postgres) -> Iterator[Server]:
     tenant = json.loads(_run(env, "-m", "benchmarks.tenant").strip().splitlines()[-1])
     url = f"http://127.0.0.1:{port}{urlsplit(tenant['url']).path}"
     with _uvicorn("mcphub.asgi:app", port, env) as pid:
-        yield Server(name="hub", url=url, api_key=tenant["api_key"], pid=pid, postgres=postgres.pid())
+        secrets = {HUB: tenant["api_key"], HUB_TOKEN: tenant["token"]}
+        yield [
+            Server(name=name, url=url, api_key=secrets[name], pid=pid, postgres=postgres.pid())
+            for name in CREDENTIALS[credential]
+        ]
 
 
 @contextmanager

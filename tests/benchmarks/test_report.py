@@ -61,6 +61,8 @@ def met(row: Row) -> list[bool]:
         ({"scenario": "tools/list 2026-07-28", "ratio": 0.1}, []),
         ({"concurrency": 1, "ratio": 0.1}, []),
         ({"server": "sdk"}, []),
+        ({"server": "hub token", "key_ratio": 0.95}, [True, True, True]),
+        ({"server": "hub token", "key_ratio": 0.949}, [True, True, False]),
     ],
 )
 def test_a_target_is_met_at_its_bound_and_missed_beyond_it(change: dict[str, object], expected: list[bool]) -> None:
