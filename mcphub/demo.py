@@ -169,7 +169,7 @@ def ensure(owner: User, *, helpdesk_url: str, helpdesk_token: str) -> Member:
     What people changed in it since stays changed. Returns the owner's membership.
     """
     tenant = _existing(owner) or tenant_actions.create_tenant(
-        Tenant(slug=SLUG, name="Support (demo)", instructions=INSTRUCTIONS), actor="system"
+        Tenant(slug=SLUG, name="Support", instructions=INSTRUCTIONS), actor="system"
     )
     member = Member.objects.filter(tenant=tenant, user=owner).first() or tenant_actions.add_member(
         tenant, owner, role=Role.OWNER, actor="system"

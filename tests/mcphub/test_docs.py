@@ -16,8 +16,8 @@ pytestmark = pytest.mark.check
 ROOT = Path(__file__).resolve().parents[2]
 _ELSEWHERE = {".venv", ".data", ".git", "node_modules", ".pytest_cache", "staticfiles"}
 _PACKAGES = "mcphub|gateway|tools|policy|access|tenants|audit|lib|examples|benchmarks|tests"
-_NOT_OURS = {"tools/call", "tools/list", "notifications/cancelled", "mcphub.tenants"}
-"""Methods of MCP, and a setting of Postgres."""
+_NOT_OURS = {"tools/call", "tools/list", "notifications/cancelled", "mcphub.tenants", "access.refused"}
+"""Methods of MCP, a setting of Postgres, and an event of the ledger."""
 _RECORDS = sorted(f"docs/decisions/{path.name}" for path in (ROOT / "docs/decisions").glob("0*.md"))
 _NAMED = ["docs/layout.md", "docs/one-call.md", *_RECORDS]
 
