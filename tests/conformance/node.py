@@ -28,7 +28,7 @@ NODE: Final = WHEEL / "bin" / "node"
 NPM: Final = WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 INSTALL_TIMEOUT: Final = 240.0
-"""Seconds for a cold install of some 120 small packages over a slow line."""
+"""Seconds for a cold install of some 170 small packages over a slow line."""
 
 
 class NodeError(Exception):
