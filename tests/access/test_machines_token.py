@@ -86,7 +86,7 @@ def test_a_machine_that_may_no_more_gets_nothing(scoped: Cast, robot: Client, fa
         elif fall == "here":
             Admission.objects.create(tenant=scoped.acme, client=robot, state=Admission.State.BLOCKED)
         elif fall == "member":
-            Member.objects.filter(pk=robot.member_id).update(active=False)
+            Member.objects.filter(machines=robot).update(active=False)
         elif fall == "user":
             User.objects.filter(pk=scoped.uma.pk).update(is_active=False)
         else:

@@ -146,7 +146,8 @@ def test_a_request_says_what_is_asked(program: Program) -> None:
     assert asked.redirect_uri == REDIRECT
     assert asked.scopes == {"a.read"}
     assert (asked.tenant_id, asked.resource) == (program.tenant.pk, program.resource)
-    assert (asked.state, asked.prompt) == ("s%25 é", {"consent"})
+    assert asked.state == "s%25 é"
+    assert asked.prompt == {"consent"}
     assert program.asked(scope=None).scopes == frozenset()
     assert program.asked(state=None).state == ""
 
