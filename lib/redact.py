@@ -31,7 +31,7 @@ _SECRET_SHAPE = re.compile(
     r"|xox[abeprs]-[a-z0-9-]{10,}|xapp-[a-z0-9-]{10,}"  # Slack
     r"|AIza[a-z0-9_-]{30,}"  # Google
     r"|(?<![a-z0-9])[sr]k[-_][-_a-z0-9]{16,}"  # Stripe, OpenAI, Anthropic
-    r"|mcphub_[a-z0-9]{8}_[a-z0-9_-]{20,}"  # our own keys
+    r"|mcphub_[a-z0-9]{2,8}_[a-z0-9_-]{20,}"  # our own: keys, codes, tokens, secrets of machines
     r"|://[^/\s:@]*:[^/\s]*@",  # user:password in a URL; the user may be empty
     re.IGNORECASE | re.DOTALL,
 )

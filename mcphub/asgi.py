@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import django
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcphub.settings")
@@ -40,13 +41,35 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await _live(receive, send)
         return
     if scope["type"] == "http" and _head_size(scope) > _MOST_HEAD:
-        await _refuse_head(send)
+        await _refuse(send, 431, b"The headers of this request are larger than 64 KiB together.")  # RFC 6585, 5
         return
     endpoint = _ENDPOINT.fullmatch(scope["path"]) if scope["type"] == "http" else None
     if endpoint is not None and not _browser(scope):
         await door(scope, receive, send, endpoint[1] or "")
         return
-    await _pages(scope, receive, send)  # type: ignore[arg-type]
+    await _page(scope, receive, send)
+
+
+class _TooLarge(Exception):
+    """A body beyond what any form of the hub's has."""
+
+
+async def _page(scope: Scope, receive: Receive, send: Send) -> None:
+    """Hand a request to Django, which keeps the whole body, on disk if need be, before any view is asked."""
+    taken = 0
+
+    async def bounded() -> Scope:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            raise _TooLarge
+        return message
+
+    try:
+        await _pages(scope, bounded, send)  # type: ignore[arg-type]
+    except _TooLarge:
+        await _refuse(send, 413, b"The body of this request is too large.")
 
 
 def _head_size(scope: Scope) -> int:
@@ -54,11 +77,10 @@ def _head_size(scope: Scope) -> int:
     return len(path) + len(scope["query_string"]) + sum(len(name) + len(value) for name, value in scope["headers"])
 
 
-async def _refuse_head(send: Send) -> None:
-    """RFC 6585, 5. The connection ends with it, so that what was sent is not kept for a next request."""
-    body = b"The headers of this request are larger than 64 KiB together."
+async def _refuse(send: Send, status: int, body: bytes) -> None:
+    """The connection ends with it, so that what was sent is not kept for a next request."""
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 431, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
