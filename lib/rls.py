@@ -27,12 +27,14 @@ def tenant_policy(table: str, column: str = "tenant_id") -> RunSQL:
 
 
 def shared_policy(table: str, column: str = "tenant_id") -> RunSQL:
-    """A migration step: as `tenant_policy`, for a table whose rows may also belong to no tenant, for all to see."""
+    """A migration step: as `tenant_policy`, for a table whose rows may also belong to no tenant: all see these, and
+    none may delete them."""
     allowed = f"({column} IS NULL OR {column} = {VISIBLE})"
     return RunSQL(
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;"
-        f"CREATE POLICY tenant ON {table} USING {allowed} WITH CHECK {allowed};",
-        f"DROP POLICY tenant ON {table}; ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;",
+        f"CREATE POLICY tenant ON {table} USING {allowed} WITH CHECK {allowed};"
+        f"CREATE POLICY own ON {table} AS RESTRICTIVE FOR DELETE USING ({column} = {VISIBLE});",
+        f"DROP POLICY own ON {table}; DROP POLICY tenant ON {table}; ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;",
     )
 
 

@@ -108,10 +108,15 @@ def change_member(member: Member, *, actor: str) -> bool:
 
 @transaction.atomic
 def remove_member(member: Member, *, actor: str) -> None:
-    """Take a member out with all their keys. Raises ValidationError for the last owner."""
+    """Take a member out with all that acts for them. Raises ValidationError for the last owner."""
     keep_an_owner(member)
-    keys = member.keys.count()
-    remove(member, actor=actor, note=f"{keys} API key{'' if keys == 1 else 's'} went with them" if keys else "")
+    lost = {
+        "API key": member.keys.count(),
+        "machine": member.machines.count(),
+        "connected app": member.consents.count(),
+    }
+    told = [f"{count} {name}{'' if count == 1 else 's'}" for name, count in lost.items() if count]
+    remove(member, actor=actor, note=f"{', '.join(told)} went with them" if told else "")
 
 
 def keep_an_owner(member: Member) -> None:

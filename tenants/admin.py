@@ -179,7 +179,10 @@ class MemberAdmin(TenantAdmin):
     search_help_text = "Search by user name"
     ordering = ("tenant__name", "user__username")
     empty_says = "Members call tools, and some of them look after the tenant. Add the first one."
-    delete_says = "They and all their API keys are refused from the next request on. This cannot be undone."
+    delete_says = (
+        "They and all that acts for them (API keys, connected apps, machines) are refused from the next request on. "
+        "This cannot be undone."
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("tenant", "user")

@@ -9,6 +9,7 @@ from lib import db, seal
 from policy.models import Limit
 from tenants.actions import PLATFORM
 from tenants.models import Member, Scope, Tenant
+from tests import tokens
 from tests.admin.conftest import SignIn, entries, form_of
 from tests.cast import Cast
 from tools.models import Connection, Tool
@@ -86,11 +87,13 @@ def test_limits_leave_entries(cast: Cast, olga: Client) -> None:
     assert _last(cast)[1] == "deleted"
 
 
-def test_removing_a_member_names_the_keys_that_went_with_them(cast: Cast, olga: Client) -> None:
+def test_removing_a_member_names_what_went_with_them(cast: Cast, olga: Client) -> None:
     cast.key(cast.uma)
+    tokens.granted(cast, cast.uma)
+    tokens.machine(cast, cast.uma)
     member = cast.member(cast.acme, cast.uma)
     assert olga.post(reverse("admin:tenants_member_delete", args=[member.pk]), {"post": "yes"}).status_code == 302
-    assert _last(cast)[2]["note"] == "1 API key went with them"
+    assert _last(cast)[2]["note"] == "1 API key, 1 machine, 1 connected app went with them"
     with cast.see(cast.acme):
         assert not Member.objects.filter(pk=member.pk).exists()
 

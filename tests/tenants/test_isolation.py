@@ -161,6 +161,16 @@ def test_without_a_tenant_nothing_is_seen(furnished: Cast, app: Connection, tabl
     assert rows(app, f"SELECT 1 FROM {table} WHERE {TABLES[table]} IS NOT NULL LIMIT 1") == []
 
 
+def test_a_client_that_the_whole_hub_knows_is_seen_everywhere_and_deleted_nowhere(
+    furnished: Cast, app: Connection
+) -> None:
+    Client.objects.create(client_id=f"known-{furnished.acme.slug}", client_type="public", redirect_uris="")
+    point_at(app, furnished.acme)
+    known = f"FROM access_client WHERE client_id = 'known-{furnished.acme.slug}'"
+    assert len(rows(app, f"SELECT 1 {known}")) == 1
+    assert app.execute(f"DELETE {known}".encode()).rowcount == 0
+
+
 @pytest.mark.parametrize("reset", ["RESET mcphub.tenants", "SET mcphub.tenants = ''", "SET mcphub.tenants = '{}'"])
 def test_after_a_reset_nothing_is_seen(furnished: Cast, app: Connection, reset: str) -> None:
     app.execute("SELECT set_config('mcphub.tenants', %s, false)", [f"{{{furnished.acme.pk}}}"])
