@@ -109,6 +109,9 @@ async def _caller(slug: str, found: _Found, token: outside.Token | None, address
             return None
         name, scopes = proven.client or found.name, proven.scopes
     book = await rulebook(found.tenant_id, found.catalog_version)
+    reach = book.reach(found.role)
+    # What a person granted was closed under what it implied then; what it has come to imply since, nobody was asked.
+    held = reach.intersection(scopes) if found.sort == "app" else book.granted(scopes, found.role)
     _used[found.sort, found.credential_id] = address
     return Caller(
         tenant_id=found.tenant_id,
@@ -119,8 +122,8 @@ async def _caller(slug: str, found: _Found, token: outside.Token | None, address
         role=found.role,
         credential=f"{found.sort}:{found.credential_id}",
         client=name,
-        scopes=book.granted(scopes, found.role),
-        reach=book.reach(found.role),
+        scopes=held,
+        reach=reach,
     )
 
 

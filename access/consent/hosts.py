@@ -1,13 +1,13 @@
 """How a client is shown to a person. Its name is a stranger's text; its domain is what can be trusted, if anything."""
 
 import datetime
-import unicodedata
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from django.urls import reverse
 from django.utils import timezone
 
+from access.clients.metadata import clean_name
 from access.consent.imitation import imitated
 from access.models import Client
 from access.oauth import redirects
@@ -59,7 +59,7 @@ def host_of(client: Client, redirect_uri: str) -> Host:
 
 def name_of(client: Client, domain: str = "") -> str:
     """What it calls itself, or where it comes from."""
-    return plain(client.name) or domain or client.domain or "A program without a name"
+    return shortened(clean_name(client.name)) or domain or client.domain or "A program without a name"
 
 
 def initial_of(name: str) -> str:
@@ -67,12 +67,9 @@ def initial_of(name: str) -> str:
     return next((letter for letter in name if letter.isalnum()), "?").upper()
 
 
-def plain(name: str) -> str:
-    """A name without what is invisible or turns the text around it: control, format and unassigned characters."""
-    visible = (" " if unicodedata.category(one) in {"Zs", "Zl", "Zp", "Cc"} else one for one in name)
-    kept = "".join(one for one in visible if not unicodedata.category(one).startswith("C"))
-    words = " ".join(kept.split())
-    return words if len(words) <= _MOST_NAME else words[: _MOST_NAME - 1].rstrip() + "…"
+def shortened(name: str) -> str:
+    """A name that cannot push the page's own words out of sight."""
+    return name if len(name) <= _MOST_NAME else name[: _MOST_NAME - 1].rstrip() + "…"
 
 
 def _day(moment: datetime.datetime) -> str:

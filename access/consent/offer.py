@@ -122,7 +122,7 @@ def make(
     needed = expand((name for name in offered if scopes[name].needed), rules)
     ticked = proposed(offered, needed=needed, implies=implies, tools=usable)
     had = given.scopes if given else frozenset()
-    before = remembered(given.shown) if given else {}
+    before = remembered(given) if given else {}
     gained = {name: _gained(name, had, usable, before) for name in offered & had}
     lines = tuple(
         Line(
@@ -181,9 +181,16 @@ def proposed(
     return ticked
 
 
-def remembered(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """Every scope of an earlier page with what stood there, those that were only kept included."""
-    return {**shown.get("kept", {}), **shown.get("scopes", {})}
+def remembered(given: Given) -> dict[str, Any]:
+    """Every scope that was granted with the tools it opened then. What was read beside a scope that was refused is not
+    among them: nobody has allowed it."""
+    shown = {**given.shown.get("kept", {}), **given.shown.get("scopes", {})}
+    return {scope: _opened(entry, given.scopes) for scope, entry in shown.items() if scope in given.scopes}
+
+
+def _opened(entry: Mapping[str, Any], scopes: frozenset[str]) -> dict[str, Any]:
+    waits = {tool for tool, others in entry["together"].items() if not scopes.issuperset(others)}
+    return {**entry, "tools": {tool: sort for tool, sort in entry["tools"].items() if tool not in waits}}
 
 
 def _gained(name: str, had: frozenset[str], tools: Iterable[Unlocked], before: Mapping[str, Any]) -> frozenset[str]:
@@ -208,4 +215,9 @@ def _harmful(shown: Mapping[str, str]) -> frozenset[str]:
 
 
 def _entry(line: Line) -> dict[str, Any]:
-    return {"says": line.says, "needed": line.needed, "tools": {tool.tool: tool.sort for tool in line.tools}}
+    return {
+        "says": line.says,
+        "needed": line.needed,
+        "tools": {tool.tool: tool.sort for tool in line.tools},
+        "together": {tool.tool: others for tool in line.tools if (others := line.together(tool))},
+    }

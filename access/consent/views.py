@@ -6,6 +6,7 @@ send `Origin: null` with the form, which the CSRF check rightly refuses.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
@@ -18,7 +19,9 @@ from access.clients import admission
 from access.consent import answers, pages, queries
 from access.consent.hosts import host_of
 from access.consent.pages import Visit
+from access.models import Consent
 from access.oauth import authorization, families, redirects
+from access.oauth.answers import address_of
 from lib import db
 from tenants.middleware import own_transactions
 
@@ -38,7 +41,7 @@ def authorize(request: HttpRequest) -> HttpResponse:
         return _unanswerable(request, None, authorization.Unanswerable("The request is too long.", "oversized_request"))
     named = request.GET.getlist("client_id")
     # Waits for a network, hence before any transaction; what is wrong with a document it records itself.
-    if len(named) == 1 and (trouble := clients.ensure(named[0], address=_address(request))):
+    if len(named) == 1 and (trouble := clients.ensure(named[0], address=address_of(request))):
         return pages.unanswerable(request, "The hub cannot use the description of the program that sent you.", trouble)
     tenant_id = authorization.sought(request)
     with db.tenant_scope([tenant_id] if tenant_id else []):
@@ -47,6 +50,9 @@ def authorize(request: HttpRequest) -> HttpResponse:
         except authorization.Unanswerable as problem:
             return _unanswerable(request, tenant_id, problem)
         except authorization.Answerable as problem:
+            # Or a link to the hub leads anybody to wherever a stranger registered (RFC 9700 section 4.11.2).
+            if not request.user.is_authenticated and "none" not in request.GET.get("prompt", "").split():
+                return redirect_to_login(request.get_full_path())
             _record(request, tenant_id, problem.error, description=problem.description)
             return authorization.refuse(problem, problem.error, problem.description)
         return _admitted(request, asked)
@@ -90,14 +96,21 @@ def _ask(visit: Visit) -> HttpResponse:
         _record(visit.request, visit.tenant.pk, "beyond_role", scopes=" ".join(sorted(offer.forbidden)))
         return _page_or(asked, lambda: pages.closed(visit, why="nothing"))
     if "consent" not in asked.prompt and visit.old is not None and _answered(visit):
-        held = families.lock(visit.old.pk)
-        if held is not None and held.live:
+        visit = _held(visit, visit.old)
+        if visit.old is not None and _answered(visit):
+            scopes = visit.offer.granted(visit.offer.scopes)
             return authorization.issue(
-                visit.request, asked=asked, member=visit.member, consent=held, scopes=offer.granted(offer.scopes)
+                visit.request, asked=asked, member=visit.member, consent=visit.old, scopes=scopes
             )
     if "none" in asked.prompt:
         return authorization.refuse(asked, "interaction_required", "The person has to be asked.")
     return pages.consent(visit)
+
+
+def _held(visit: Visit, old: Consent) -> Visit:
+    """The visit with the consent as it is under its lock: less may be left of it than was read without."""
+    held = families.lock(old.pk)
+    return replace(visit, old=held, offer=queries.offer_for(visit.member, visit.asked, visit.host, held))
 
 
 def _answered(visit: Visit) -> bool:
@@ -160,11 +173,7 @@ def _record(request: HttpRequest, tenant_id: int | None, reason: str, **detail: 
         tenant_id=tenant_id,
         reason=reason,
         client=request.GET.get("client_id", "") if reason != "oversized_request" else "",
-        address=_address(request),
+        address=address_of(request),
         actor=request.user.get_username() if request.user.is_authenticated else "",
         detail=dict(detail),
     )
-
-
-def _address(request: HttpRequest) -> str:
-    return str(request.META.get("REMOTE_ADDR", ""))

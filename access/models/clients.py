@@ -1,6 +1,5 @@
 """Clients: the programs that ask for access, and which of them a tenant lets in."""
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from django.contrib.postgres.fields import ArrayField
@@ -87,9 +86,6 @@ class Client(AbstractApplication):
     def redirect_uri_allowed(self, uri: str) -> bool:
         """Whether an answer may be sent there: one of the registered ones exactly, save for a loopback's port."""
         return redirects.matches(uri, self.redirect_uris.split())
-
-    def is_usable(self, request: Any) -> bool:
-        return self.live
 
     def clean(self) -> None:
         """Redirect URIs by the hub's rules; the toolkit's refuse `cursor://` and take `http://evil.example`."""

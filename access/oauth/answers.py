@@ -7,7 +7,6 @@ but what the script itself holds).
 import functools
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from django.db import Error
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -111,10 +110,3 @@ def _later() -> HttpResponse:
 def _broken(request: HttpRequest) -> HttpResponse:
     log.exception("%s failed", request.path)
     return error("server_error", "The hub made a mistake; its operator finds it in the log.", status=500)
-
-
-def headers_of(response: HttpResponse, headers: dict[str, Any]) -> HttpResponse:
-    """The response with these headers on it."""
-    for name, value in headers.items():
-        response[name] = value
-    return response

@@ -31,6 +31,11 @@ class Credentials:
 NOBODY = Credentials(client_id="", method=AuthMethod.NONE)
 
 
+def could_be(client_id: str) -> bool:
+    """Whether this may be somebody's id at all; Postgres is not asked about anything else."""
+    return 0 < len(client_id) <= _MOST_ID and "\0" not in client_id
+
+
 def presented(request: HttpRequest, form: Form, *, address: str) -> Credentials:
     """The one way in which a request says who its client is.
 
@@ -52,7 +57,7 @@ def presented(request: HttpRequest, form: Form, *, address: str) -> Credentials:
         found = Credentials(client_id=named or "", method=AuthMethod.NONE)
     if named and found.client_id and named != found.client_id:
         raise Malformed("The client_id is not that of the client that authenticates.")
-    return found if len(found.client_id) <= _MOST_ID and "\0" not in found.client_id else NOBODY
+    return found if could_be(found.client_id) else NOBODY
 
 
 def proven(credentials: Credentials) -> Client | None:
@@ -60,7 +65,7 @@ def proven(credentials: Credentials) -> Client | None:
 
     Runs inside the scope of the client's tenant, if it has one. Says nothing of whether the client is blocked.
     """
-    if not credentials.client_id:
+    if not could_be(credentials.client_id):
         return None
     client = Client.objects.select_related("tenant", "member__user", "member__tenant").filter(
         client_id=credentials.client_id

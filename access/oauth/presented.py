@@ -56,5 +56,6 @@ def _live(row: AccessToken | RefreshToken, client: Client) -> bool:
     if isinstance(row, AccessToken) and row.expires <= now:
         return False
     if row.consent is not None:
-        return standing.why_not_consent(row.consent) is None
+        why_not = standing.why_no_more if isinstance(row, RefreshToken) else standing.why_not_consent
+        return why_not(row.consent) is None
     return standing.why_not(client, row.member) is None

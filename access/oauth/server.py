@@ -40,7 +40,7 @@ class HubServer(AuthorizationEndpoint, TokenEndpoint):
             default_token_type=bearer,
             grant_types={
                 "authorization_code": code,
-                "refresh_token": RefreshTokenGrant(validator),
+                "refresh_token": RefreshTokenGrant(validator, post_token=[validator.close_scopes]),
                 "client_credentials": ClientCredentialsGrant(validator, post_token=[validator.check_machine]),
             },
         )

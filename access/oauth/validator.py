@@ -17,15 +17,14 @@ from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2.rfc6749 import errors
 
 from access.models import AccessToken, Client, Consent, Grant, RefreshToken, digest_of
-from access.oauth import families, redirects, rotation, standing
+from access.oauth import credentials, families, redirects, rotation, standing
 from tenants import addresses, queries
 from tenants.models import Member
-from tenants.scopes import reachable
+from tenants.scopes import expand, reachable
 
 HOUR = datetime.timedelta(hours=1)
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
-_MOST_ID = 255
 
 
 class HubValidator(OAuth2Validator):
@@ -50,7 +49,7 @@ class HubValidator(OAuth2Validator):
 
     def _load_application(self, client_id: str, request: Any) -> Client | None:
         """From the database only; documents are fetched before, by access.clients."""
-        if not client_id or len(client_id) > _MOST_ID or "\0" in client_id:
+        if not credentials.could_be(client_id):
             return None
         client = Client.objects.filter(client_id=client_id).first()
         request.client = client if client is not None and client.live and not client.machine else None
@@ -62,9 +61,6 @@ class HubValidator(OAuth2Validator):
     def authenticate_client(self, request: Any, *args: Any, **kwargs: Any) -> bool:
         request.client = self._client
         return self._client is not None
-
-    def authenticate_client_id(self, client_id: str, request: Any, *args: Any, **kwargs: Any) -> bool:
-        return False
 
     def validate_grant_type(
         self, client_id: str, grant_type: str, client: Client, request: Any, *args: Any, **kwargs: Any
@@ -84,8 +80,12 @@ class HubValidator(OAuth2Validator):
         return bool(request.client.redirect_uri_allowed(redirect_uri))
 
     def get_default_redirect_uri(self, client_id: str, request: Any, *args: Any, **kwargs: Any) -> str | None:
-        """The only one registered, unless it is a loopback's, whose port has to be told."""
-        self.reason = "redirect_mismatch"
+        """The one of the code, if that is exchanged: under PKCE it need not be said again (OAuth 2.1 section 10.2).
+
+        Else the only one registered, unless it is a loopback's, whose port has to be told.
+        """
+        if isinstance(self._row, Grant):
+            return self._row.redirect_uri
         uris = request.client.redirect_uris.split()
         return uris[0] if len(uris) == 1 and not redirects.loopback(uris[0]) else None
 
@@ -214,12 +214,18 @@ class HubValidator(OAuth2Validator):
         assert isinstance(self._row, RefreshToken)  # noqa: S101 - the toolkit validates the token first
         return self._row.scope.split()
 
+    def close_scopes(self, request: Any) -> None:
+        """A narrower token gets what its scopes imply, as far as that was granted: nothing is added at the door."""
+        assert self._row is not None  # noqa: S101 - the toolkit validates the token first
+        meant = expand(request.scopes, queries.scope_rules(self._row.tenant_id))
+        request.scopes = [scope for scope in self._row.scope.split() if scope in meant]
+
     def rotate_refresh_token(self, request: Any) -> bool:
         return True
 
     def _stands(self, request: Any, row: Grant | RefreshToken, consent: Consent) -> bool:
         """Whether the grant still holds and is for the resource that is named now."""
-        self.reason = standing.why_not_consent(consent) or ""
+        self.reason = standing.why_no_more(consent) or ""
         if not self.reason and row.until is not None and row.until <= timezone.now():
             self.reason = "consent_expired"
         if self.reason:

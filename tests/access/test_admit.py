@@ -113,7 +113,7 @@ def test_what_is_taken_away_is_refused_on_the_next_request(
 
 def test_a_token_opens_its_own_tenant_as_the_member_who_let_the_program_in(cast: Cast) -> None:
     cast.scopes(cast.acme, {"a.read": "Read", "a.write": "Write", "b": "More"}, a_write=["a.read"])
-    consent, secret = tokens.granted(cast, cast.uma, scopes="a.write gone")
+    consent, secret = tokens.granted(cast, cast.uma, scopes="a.write a.read gone")
     (door,) = at_the_door((cast.acme.slug, secret))
     assert door is not None
     caller = door.caller
@@ -122,6 +122,25 @@ def test_a_token_opens_its_own_tenant_as_the_member_who_let_the_program_in(cast:
     assert (caller.credential, caller.client) == (f"app:{consent.pk}", "Test program")
     assert caller.scopes == {"a.read", "a.write"}
     assert caller.reach == {"a.read", "a.write", "b"}
+
+
+def test_what_a_scope_comes_to_imply_is_not_in_the_tokens_of_programs(cast: Cast) -> None:
+    cast.scopes(cast.acme, {"a.read": "Read", "a.write": "Write"}, a_write=["a.read"])
+    _, app = tokens.granted(cast, cast.uma, scopes="a.write")
+    _, machine = tokens.machine(cast, cast.uma, "a.write")
+    doors = at_the_door((cast.acme.slug, app), (cast.acme.slug, machine))
+    assert [door.caller.scopes for door in doors if door and door.caller] == [{"a.write"}, {"a.write", "a.read"}]
+
+
+def test_a_token_carries_no_scope_that_is_not_for_the_role_any_more(cast: Cast) -> None:
+    cast.scopes(cast.acme, {"a.read": "Read", "a.write": "Write"})
+    _, secret = tokens.granted(cast, cast.uma, scopes="a.read a.write")
+    with cast.see(cast.acme):
+        cast.acme.scopes.filter(name="a.write").update(roles=["admin"])
+    (door,) = at_the_door((cast.acme.slug, secret))
+    assert door is not None
+    assert door.caller is not None
+    assert door.caller.scopes == {"a.read"}
 
 
 def test_a_machines_token_opens_its_tenant_as_its_member(cast: Cast) -> None:

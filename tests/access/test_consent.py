@@ -15,11 +15,14 @@ from django.utils import timezone
 from access.actions.consents import give_consent
 from access.consent import offer
 from access.models import AccessToken, Consent, Grant, OutsideIssuer, digest_of
+from access.oauth import families
 from tenants.models import Member, Tenant
 from tests.access.asking import Asking, asking, change_scope, described, furnish, registered, tool
 from tests.cast import Cast
 from tests.person import Person, answer_of, form_with, words
 from tests.waiting import until
+from tools.actions import publish
+from tools.models import Tool
 
 
 @pytest.fixture
@@ -153,6 +156,44 @@ def test_a_scope_that_gained_a_destructive_tool_is_asked_for_again(acme: Cast) -
     page = ask.get(scope="tickets.read")
     assert page.status_code == 200
     assert "wipe can delete or overwrite new" in _says(page)
+
+
+def test_a_destructive_tool_that_was_seen_beside_a_refused_scope_is_asked_for(acme: Cast) -> None:
+    tool(acme, acme.acme, "wipe", "tickets.read", "tickets.close", read_only=False, destructive=True)
+    ask = asking(acme)
+    ask.allow("tickets.read")
+    with acme.see():
+        wipe = Tool.objects.get(tenant=acme.acme, name="wipe")
+        wipe.scopes = ["tickets.read"]
+        wipe.save()
+        publish(wipe, actor=acme.staff)
+    assert ask.get(scope="tickets.read").status_code == 200
+
+
+def test_what_a_scope_comes_to_imply_is_asked_for(acme: Cast) -> None:
+    ask = asking(acme)
+    ask.allow("notes.write")
+    assert ask.get(scope="notes.write").status_code == 302
+    change_scope(acme, acme.acme, "notes.write", implies=["tickets.close"])
+    page = ask.get(scope="notes.write")
+    assert (page.status_code, "Close tickets new" in _says(page)) == (200, True)
+
+
+def test_a_yes_that_is_narrowed_meanwhile_does_not_answer_for_more(acme: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, elsewhere = asking(acme), asking(acme)
+    elsewhere.client = ask.client
+    ask.allow("tickets.read", "notes.write")
+    lock = families.lock
+
+    def narrowed_first(consent_id: int) -> Consent | None:
+        monkeypatch.setattr(families, "lock", lock)
+        elsewhere.allow("tickets.read", prompt="consent")
+        return lock(consent_id)
+
+    monkeypatch.setattr(families, "lock", narrowed_first)
+    page = ask.get(scope="tickets.read notes.write")
+    assert (page.status_code, ask.consent().scopes) == (200, ["tickets.read"])
+    assert form_with(page.content.decode(), "decision") is not None
 
 
 @pytest.mark.parametrize("uri", ["http://localhost:1/callback", "cursor://desk/callback", "https://desk.example/cb"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from django.conf import settings
@@ -178,12 +178,12 @@ def test_the_page_cannot_be_framed_kept_or_told_to_others(acme: Cast) -> None:
 
 @pytest.mark.parametrize("make", [described, registered])
 def test_what_a_client_calls_itself_is_text(acme: Cast, make: Callable[..., Client]) -> None:
-    ask = asking(acme, make(name="<script>alert(1)</script>\u202egnp.exe\x07"))
+    ask = asking(acme, make(name="<script>alert(1)</script>\u202egnp.exe\u3164\x07"))
     for text in (ask.get(), ask.get(scope="tickets.read"), asking(acme, ask.client, user=acme.bob).get()):
         page = text.content.decode()
         assert "<script" not in page
         assert "&lt;script&gt;alert(1)&lt;/script&gt;gnp.exe" in page
-        assert "\u202e" not in page
+        assert not {"\u202e", "\u3164"} & set(page)
 
 
 def test_a_name_that_imitates_a_known_host_is_warned_of(acme: Cast) -> None:
@@ -198,6 +198,31 @@ def test_a_program_that_only_named_itself_says_so(acme: Cast, name: str) -> None
     said = words(asking(acme, registered(name=name)).get().content.decode())
     assert "A program on your computer" in said
     assert f"It named itself {name} ; nobody vouches for that name." in said
+
+
+@pytest.mark.parametrize("uri", ["http://localhost:1/callback", "cursor://desk/callback"])
+def test_a_domain_does_not_vouch_for_a_program_on_the_persons_computer(acme: Cast, uri: str) -> None:
+    client = described(domain="desk.example")
+    Client.objects.filter(pk=client.pk).update(redirect_uris=uri)
+    client.refresh_from_db()
+    said = words(asking(acme, client).get().content.decode())
+    assert "The program itself runs on your computer: allow it only if you just started it." in said
+    assert "The program itself runs" not in words(asking(acme).get().content.decode())
+
+
+WRONG = ({"response_type": "x"}, {"resource": None}, {"code_challenge": None}, {"scope": "nothing.known"})
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_hub_sends_nobody_it_does_not_know_to_a_strangers_address(acme: Cast, wrong: dict[str, Any]) -> None:
+    ask = asking(acme, registered(uri="https://evil.example/"))
+    ask.browser.logout()
+    for answer in (ask.get(**wrong), ask.browser.post(ask.url(**wrong))):
+        assert answer["Location"].startswith("/accounts/login/")
+    assert parse_qs(urlsplit(answer["Location"]).query)["next"] == [ask.url(**wrong)]
+    assert "error" in ask.told(ask.get(**wrong, prompt="none"))
+    ask.browser.force_login(acme.uma)
+    assert "error" in ask.told(ask.get(**wrong))
 
 
 def test_a_scope_that_was_not_offered_cannot_be_posted(acme: Cast) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from access.models import Client
 from tenants.models import Tenant
+from tests.access.asking import change_scope
 from tests.access.desk import READ, WRITE, Desk, furnished
 from tests.access.program import Program
 from tests.cast import Cast
@@ -189,6 +190,16 @@ def _(desk: Desk) -> None:
     host = desk.host(narrow(desk, "notes.all"))
     assert host.call("echo", {"text": "one"}).status == 200
     assert host.call("shout", {"text": "two"}).text == "TWO"
+
+
+@row("spec: a token carries what its owner approved: what a scope comes to imply since is asked for")
+def _(desk: Desk) -> None:
+    program = desk.registered()
+    host = desk.host(desk.tokens(program, WRITE)["access_token"])
+    change_scope(desk.cast, desk.cast.acme, WRITE, implies=[READ])
+    answer = host.call("echo", {"text": "one"})
+    assert (answer.status, challenge(answer.response)["error"]) == (403, "insufficient_scope")
+    assert "Read notes new" in words(desk.uma.open(program.ask(desk.cast.acme.slug, WRITE).url).text)
 
 
 @row("spec: a listed tool may be beyond the grant: it steps up on the call")

@@ -9,8 +9,10 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from access.models import AccessToken, RefreshToken, digest_of
-from access.oauth import validator
+from access.models import AccessToken, Admission, RefreshToken, digest_of
+from access.oauth import presented, validator
+from tenants.models import Admits, Tenant
+from tests.access.asking import change_scope
 from tests.access.grants import Program, post, register
 from tests.cast import Cast
 from tests.postgres import as_app, rows
@@ -109,6 +111,29 @@ def test_a_narrower_refresh_narrows_only_its_access_token(program: Program) -> N
     assert program.opened(second["access_token"]).scope == "a.read"
     third = program.refresh(second["refresh_token"]).json()
     assert set(third["scope"].split()) == {"a.read", "a.write"}
+
+
+def test_a_narrower_refresh_brings_what_its_scopes_imply_as_far_as_it_was_granted(program: Program) -> None:
+    first = program.tokens()
+    program.cast.scopes(program.tenant, {"a.more": "More"})
+    change_scope(program.cast, program.tenant, "a.write", implies=["a.read", "a.more"])
+    narrower = program.refresh(first["refresh_token"], scope="a.write").json()
+    assert set(narrower["scope"].split()) == {"a.read", "a.write"}
+
+
+def test_a_client_that_is_on_no_list_any_more_gets_no_more_tokens_and_keeps_those_it_has(program: Program) -> None:
+    first, code = program.tokens(), program.code()
+    with program.cast.see(program.tenant):
+        Tenant.objects.filter(pk=program.tenant.pk).update(admits=Admits.LIST)
+    for answer in (program.refresh(first["refresh_token"]), program.redeem(code)):
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    assert program.reasons() == ["client_not_admitted"] * 2
+    assert program.live() == (1, 1)
+    with program.cast.see(program.tenant):
+        assert presented.describe(first["access_token"], program.client)
+        assert presented.describe(first["refresh_token"], program.client) is None
+        Admission.objects.create(tenant=program.tenant, client=program.client, state=Admission.State.ADMITTED)
+    assert program.refresh(first["refresh_token"]).status_code == 200
 
 
 def test_a_wider_refresh_is_refused_and_spends_nothing(program: Program) -> None:

@@ -68,7 +68,6 @@ def test_a_replayed_code_revokes_what_it_issued(program: Program) -> None:
         ({"code_verifier": None}, "invalid_request", "pkce_failed"),
         ({"code_verifier": ""}, "invalid_request", "pkce_failed"),
         ({"redirect_uri": "http://127.0.0.1:5556/callback"}, "invalid_grant", "redirect_mismatch"),
-        ({"redirect_uri": None}, "invalid_request", "redirect_mismatch"),
         ({"resource": "https://evil.example/mcp"}, "invalid_target", "invalid_target"),
     ],
 )
@@ -82,6 +81,18 @@ def test_a_wrong_exchange_spends_the_code(program: Program, wrong: dict[str, Any
     assert program.redeem(code).json()["error"] == "invalid_grant"
     assert program.reasons() == [reason, "code_replayed"]
     assert program.live() == (0, 0)
+
+
+@pytest.mark.parametrize("verifier", ["v" * 42, "v" * 129, "v" * 60 + "+"])
+def test_a_verifier_that_may_not_be_one_proves_nothing_though_it_hashes_right(cast: Cast, verifier: str) -> None:
+    program = Program(cast, verifier=verifier)
+    assert program.redeem(program.code()).json()["error"] == "invalid_grant"
+    assert program.reasons() == ["pkce_failed"]
+
+
+@pytest.mark.parametrize("absent", [None, ""])
+def test_the_redirect_uri_need_not_be_said_again(program: Program, absent: str | None) -> None:
+    assert program.redeem(program.code(), redirect_uri=absent).status_code == 200
 
 
 @pytest.mark.parametrize("named", ["other", "prefix", "both", "slash"])
