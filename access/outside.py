@@ -34,6 +34,7 @@ _MOST_LENGTH = 16 * 1024
 _MOST_NAME = 254
 _TYPES = ("", "jwt", "at+jwt", "application/at+jwt")
 _REQUIRED = ["exp", "iss", "aud"]
+_TIMES = ("exp", "nbf", "iat")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,13 +106,20 @@ async def verify(token: Token, *, slug: str, tenant_id: int, version: int) -> Pr
 
 def _plausible(token: Token, issuer: Issuer) -> bool:
     """What can be seen without a key, so that no keys are fetched for what could not be right."""
-    kind = token.header.get("typ", "")
+    alg, kind = token.header.get("alg"), token.header.get("typ", "")
     return (
-        token.header.get("alg") in issuer.algorithms
+        isinstance(alg, str)
+        and alg in issuer.algorithms
         and token.claims.get("iss") == issuer.issuer
         and isinstance(kind, str)
         and kind.lower() in _TYPES
+        and all(_is_time(token.claims[name]) for name in _TIMES if name in token.claims)
     )
+
+
+def _is_time(value: Any) -> bool:
+    """A NumericDate (RFC 7519 section 2). PyJWT would take a string of digits too."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 async def _keys(token: Token, issuer: Issuer) -> Sequence[keysets.PublicKey]:

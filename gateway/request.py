@@ -53,11 +53,12 @@ class Head:
         return "text/event-stream" in accept or "*/*" in accept
 
     def secret(self) -> str | None:
-        """The presented credential: `Authorization: Bearer` first, else `X-API-Key`. Never from the URL."""
+        """The presented credential: of `Authorization: Bearer`, or else `X-API-Key`. Never from the URL."""
+        return self._bearer() or self.headers.get("x-api-key") or None
+
+    def _bearer(self) -> str:
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and token.strip():
-            return token.strip()
-        return self.headers.get("x-api-key") or None
+        return token.strip() if scheme.lower() == "bearer" else ""
 
     def misplaced(self) -> tuple[str, str] | None:
         """What is wrong with how a credential is presented, as a reason and a sentence; None when nothing is.
@@ -67,7 +68,8 @@ class Head:
         """
         if self.query and any(name == b"access_token" for name, _ in parse_qsl(self.query, keep_blank_values=True)):
             return "token_in_url", "Send the credential in the Authorization header, never in the URL."
-        if len(self.headers) < len(self.lines) and self._twice("authorization", "x-api-key"):
+        twice = len(self.headers) < len(self.lines) and self._twice("authorization", "x-api-key")
+        if twice or (self.headers.get("x-api-key") and self._bearer()):
             return "several_credentials", "Send one credential, in one Authorization header."
         return None
 

@@ -5,6 +5,7 @@ from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
+from django.views.defaults import page_not_found
 
 from access import outside
 from lib import db, hosts
@@ -43,7 +44,13 @@ def resource_metadata(request: HttpRequest, slug: str) -> HttpResponse:
     """OAuth 2.0 Protected Resource Metadata (RFC 9728) of one tenant's endpoint, for any origin."""
     if request.method == "OPTIONS":
         return HttpResponse(status=204, headers=_PREFLIGHT)
-    tenant_id, name, scopes = _public(slug)
+    try:
+        tenant_id, name, scopes = _public(slug)
+    except Http404 as unknown:
+        answer = page_not_found(request, unknown)
+        # Without it a host that runs in a browser could not tell this from a network that fails.
+        answer.headers["Access-Control-Allow-Origin"] = "*"
+        return answer
     document = {
         "resource": resource(slug),
         "resource_name": name,

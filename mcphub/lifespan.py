@@ -33,13 +33,15 @@ class Unsafe(Exception):
 async def lifespan() -> AsyncIterator[None]:
     """Everything `tools.calls.run` needs, on the running event loop; used by the web server and by commands."""
     _check_secrets()
-    _check_private_hosts()
+    _check_hosts()
     async with db.open_pool(size=settings.DATABASE_POOL):
         await _check_role()
         async with open_writer():
             chores = [
                 asyncio.create_task(_again_and_again(CHORES, record_use, forget)),
-                asyncio.create_task(_again_and_again(SLOW_CHORES, clients.forget, clients.refresh_due)),
+                asyncio.create_task(
+                    _again_and_again(SLOW_CHORES, clients.forget, _forget_sessions, clients.refresh_due)
+                ),
             ]
             try:
                 yield
@@ -62,11 +64,16 @@ def _check_secrets() -> None:
         raise Unsafe(str(problem)) from None
 
 
-def _check_private_hosts() -> None:
-    try:
-        fetch.allowance_of(frozenset(settings.ALLOWED_PRIVATE_HOSTS) - {"*"})
-    except ValueError as problem:
-        raise Unsafe(f"ALLOWED_PRIVATE_HOSTS: {problem}") from None
+def _check_hosts() -> None:
+    listed = {
+        "ALLOWED_PRIVATE_HOSTS": frozenset(settings.ALLOWED_PRIVATE_HOSTS) - {"*"},
+        "CLIENT_DOCUMENT_HOSTS": frozenset(settings.CLIENT_DOCUMENT_HOSTS),
+    }
+    for name, hosts in listed.items():
+        try:
+            fetch.allowance_of(hosts)
+        except ValueError as problem:
+            raise Unsafe(f"{name}: {problem}") from None
 
 
 async def _check_role() -> None:
@@ -76,6 +83,15 @@ async def _check_role() -> None:
         raise Unsafe(
             f"{why} Give DATABASE_URL a role without these rights and put the owner in DATABASE_OWNER_URL; "
             "see docs/how-to/production.md."
+        )
+
+
+async def _forget_sessions() -> None:
+    """Delete the sessions of people that have run out; Django itself never does. Bounded, as Postgres is waited for."""
+    async with db.pooled() as conn:
+        await conn.execute(
+            "DELETE FROM django_session WHERE session_key IN ("
+            "SELECT session_key FROM django_session WHERE expire_date < now() LIMIT 10000 FOR UPDATE SKIP LOCKED)"
         )
 
 

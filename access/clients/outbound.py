@@ -1,7 +1,10 @@
 """How this room asks the outside: small guarded reads, none of them twice at once, waited for by views in threads."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from asgiref.sync import async_to_sync
@@ -38,6 +41,30 @@ class SingleFlight(Generic[T]):
         flight = self._flights.pop(place)
         if not flight.cancelled():
             flight.exception()  # seen, also when nobody waits any more
+
+
+class Turns:
+    """How many different things one source may have under way, in this process; for views, which are in threads."""
+
+    def __init__(self, *, each: int) -> None:
+        self._each = each
+        self._taken: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def taken(self, source: str, thing: str) -> Iterator[None]:
+        """Count this thing as under way meanwhile. Raises Busy when the source has as many others under way."""
+        with self._lock:
+            if sum(whose == source and which != thing for whose, which in self._taken) >= self._each:
+                raise Busy
+            self._taken[source, thing] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken[source, thing] -= 1
+                if not self._taken[source, thing]:
+                    del self._taken[source, thing]
 
 
 async def read(

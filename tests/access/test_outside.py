@@ -163,16 +163,20 @@ def pem(key: Any) -> bytes:
     return encoded
 
 
-def hs256(elsewhere: Elsewhere, host: Host, user: User) -> str:
-    """The classic: the public key taken for a shared secret. Signed by hand, as PyJWT refuses to."""
+def hmacked(elsewhere: Elsewhere, host: Host, user: User, **header: Any) -> str:
+    """The classic: the public key taken for a shared secret. Signed by hand, as PyJWT refuses to.
+
+    header: what it says instead of HS256, or besides.
+    """
     import base64
     import hashlib
     import hmac
 
     signed = elsewhere.token(host, user).split(".")
-    header = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": "one"}).encode()).rstrip(b"=").decode()
-    mac = hmac.new(pem(RSA), f"{header}.{signed[1]}".encode(), hashlib.sha256).digest()
-    return f"{header}.{signed[1]}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+    says = json.dumps({"alg": "HS256", "kid": "one"} | header)
+    headed = base64.urlsafe_b64encode(says.encode()).rstrip(b"=").decode()
+    mac = hmac.new(pem(RSA), f"{headed}.{signed[1]}".encode(), hashlib.sha256).digest()
+    return f"{headed}.{signed[1]}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
 def swapped(elsewhere: Elsewhere, host: Host, cast: Cast) -> str:
@@ -187,6 +191,7 @@ ACCEPTED: dict[str, Make] = {
     "as usual": lambda e, h, c: e.token(h, c.uma),
     "audience in a list": lambda e, h, c: e.token(h, c.uma, aud=["https://other.example", h.url]),
     "expired within the leeway": lambda e, h, c: e.token(h, c.uma, exp=seconds(-20)),
+    "expires within a second": lambda e, h, c: e.token(h, c.uma, exp=seconds(300) + 0.5),
     "not before, within the leeway": lambda e, h, c: e.token(h, c.uma, nbf=seconds(20)),
     "an elliptic curve": lambda e, h, c: e.token(h, c.uma, key=CURVE, alg="ES256", header={"kid": "curve"}),
     "without a key id": lambda e, h, c: e.token(h, c.uma, header={"kid": None}),
@@ -195,7 +200,9 @@ ACCEPTED: dict[str, Make] = {
 HOSTILE: dict[str, Make] = {
     "alg none": lambda e, h, c: e.token(h, c.uma, key=None, alg="none"),
     "no signature": lambda e, h, c: e.token(h, c.uma).rpartition(".")[0] + ".",
-    "HS256 with the public key": lambda e, h, c: hs256(e, h, c.uma),
+    "HS256 with the public key": lambda e, h, c: hmacked(e, h, c.uma),
+    "a list of algorithms": lambda e, h, c: hmacked(e, h, c.uma, alg=["RS256"]),
+    "an algorithm that is an object": lambda e, h, c: hmacked(e, h, c.uma, alg={"a": 1}),
     "another's key": lambda e, h, c: e.token(h, c.uma, key=OTHER),
     "another's key in its header": lambda e, h, c: e.token(
         h, c.uma, key=OTHER, header={"jwk": jwk(OTHER, "one"), "jku": f"{e.url}/evil"}
@@ -214,6 +221,11 @@ HOSTILE: dict[str, Make] = {
     "a list of other audiences": lambda e, h, c: e.token(h, c.uma, aud=[h.url + "/", h.base]),
     "an empty list": lambda e, h, c: e.token(h, c.uma, aud=[]),
     "expired": lambda e, h, c: e.token(h, c.uma, exp=seconds(-40)),
+    "an expiry in a string": lambda e, h, c: e.token(h, c.uma, exp=str(seconds(300))),
+    "an expiry that never comes": lambda e, h, c: e.token(h, c.uma, exp=float("inf")),
+    "not before, in a string": lambda e, h, c: e.token(h, c.uma, nbf=str(seconds(-60))),
+    "not before true": lambda e, h, c: e.token(h, c.uma, nbf=True),
+    "issued at no number": lambda e, h, c: e.token(h, c.uma, iat=str(seconds(-60))),
     "no expiry": lambda e, h, c: e.token(h, c.uma, exp=None),
     "not before later": lambda e, h, c: e.token(h, c.uma, nbf=seconds(60)),
     "issued later": lambda e, h, c: e.token(h, c.uma, iat=seconds(60)),

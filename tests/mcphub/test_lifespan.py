@@ -1,10 +1,17 @@
 """What a serving process does beside its calls."""
 
 import asyncio
+import datetime
 import logging
+import secrets
 
 import psycopg
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.test import override_settings
+from django.utils import timezone
 
 from mcphub import lifespan
 
@@ -50,3 +57,44 @@ async def test_what_nothing_asks_for_is_dropped_and_documents_are_read_again_whi
     async with asyncio.timeout(30), lifespan.lifespan():
         await forgotten.wait()
         await refreshed.wait()
+
+
+def session(*, minutes: int) -> str:
+    """The key of a session that ends so many minutes from now."""
+    ends = timezone.now() + datetime.timedelta(minutes=minutes)
+    return Session.objects.create(session_key=secrets.token_hex(16), session_data="", expire_date=ends).session_key
+
+
+def kept(keys: list[str]) -> list[str]:
+    try:
+        return [key for key in keys if Session.objects.filter(session_key=key).exists()]
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def sessions() -> list[str]:
+    """The keys of one that has run out and of one that has not."""
+    return [session(minutes=-1), session(minutes=1)]
+
+
+async def test_sessions_that_have_run_out_are_deleted(monkeypatch: pytest.MonkeyPatch, sessions: list[str]) -> None:
+    refreshed = asyncio.Event()
+
+    async def refresh() -> None:
+        refreshed.set()
+
+    monkeypatch.setattr("access.clients.refresh_due", refresh)  # which comes last
+    monkeypatch.setattr(lifespan, "SLOW_CHORES", 0.0)
+    async with asyncio.timeout(30), lifespan.lifespan():
+        await refreshed.wait()
+    assert await sync_to_async(kept, thread_sensitive=False)(sessions) == sessions[1:]
+
+
+@pytest.mark.parametrize("name", ["ALLOWED_PRIVATE_HOSTS", "CLIENT_DOCUMENT_HOSTS"])
+async def test_a_hub_with_a_host_that_is_none_does_not_start_and_says_which(name: str) -> None:
+    with override_settings(**{name: ["10.0.0.0/8", "10.0.0.1:port"]}), pytest.raises(lifespan.Unsafe) as refused:
+        async with lifespan.lifespan():
+            pytest.fail("it started")
+    assert str(refused.value).startswith(f"{name}: ")
+    assert "10.0.0.1:port" in str(refused.value)

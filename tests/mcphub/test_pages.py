@@ -1,10 +1,12 @@
 """The pages for when something is wrong, and what a stranger reads about connecting."""
 
+import contextlib
 import html
 import json
 import re
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -12,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from gateway import views
 from lib.hosts import connect_lines
 from lib.html import MOST_SHOWN, coloured
+from mcphub import health
 from mcphub.templatetags.hosts import shown
 from tests.cast import Cast
 
@@ -126,3 +129,19 @@ def test_json_that_is_too_long_to_draw_is_cut_and_the_page_says_so() -> None:
     assert len(cut) < 6 * MOST_SHOWN
     assert "<b>" not in cut
     assert f"Only the first {MOST_SHOWN:,} are shown." in cut
+
+
+def test_a_hub_whose_pages_hold_all_their_connections_is_still_ready() -> None:
+    connection.close()
+    with contextlib.ExitStack() as held:
+        for _ in range(settings.DATABASE_POOL):
+            held.enter_context(connection.pool.connection())  # type: ignore[attr-defined]
+        answer = Client().get("/readyz")
+    assert (answer.status_code, set(answer.json()["checks"].values())) == (200, {"ok"})
+
+
+def test_a_hub_with_a_migration_to_apply_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_shipped", lambda: frozenset({("tenants", "0001_initial"), ("tenants", "9999_next")}))
+    answer = Client().get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["migrations"] == "1 not applied; run manage.py migrate"
