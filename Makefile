@@ -18,14 +18,14 @@ help: ## list these commands
 run: .venv/.installed ## start the hub and all it needs; PORT=8123 chooses the port, Ctrl-C stops it
 	@exec $(BIN)/python -m mcphub.stack run --with-parent
 
-test: .venv/.installed-dev ## run the whole test suite; ARGS="-k name" is handed to pytest
+test: .venv/.installed-dev ## run the whole test suite on all cores; ARGS="-k name" is handed to pytest instead
 	@if command -v chromium >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 		echo "Installing chromium for the browser tests ..."; \
 		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium; } \
 			>/dev/null || echo "chromium could not be installed: THE BROWSER TESTS ARE SKIPPED."; \
 	else echo "chromium is not installed and only root on Debian can install it here: THE BROWSER TESTS ARE SKIPPED."; fi
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto)
 
 check: .venv/.installed-dev ## lint, types, floors, migrations and the checks among the tests; runs all, then says what failed
 	@failed=""; \

@@ -4,6 +4,7 @@ from typing import Any
 
 from allauth.account import signals as account
 from allauth.account.adapter import get_adapter
+from allauth.account.internal import userkit
 from allauth.mfa import signals as mfa
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount import signals as social
@@ -28,10 +29,19 @@ def record(user: AbstractBaseUser, note: str) -> None:
     changes.record(tenant_id=PLATFORM, actor=user.get_username(), verb="changed", subject=user, note=note)
 
 
+def whose(login: str) -> User | None:
+    """Who signs in with this name or address, found as signing in finds them."""
+    found: list[User] = userkit.filter_users_by_email(login, prefer_verified=True, for_login=True)
+    if found:
+        return min(found, key=lambda user: user.pk)
+    named = userkit.get_user_by_username(login)
+    return named if isinstance(named, User) else None
+
+
 def failed(login: str, address: str) -> None:
-    """An entry of a sign-in that failed. Only a name that exists is kept: people mistake the field."""
-    known = User.objects.filter(username=login).exists()
-    refusals.record(tenant_id=None, reason="wrong_password", actor=login if known else "", address=address)
+    """An entry of a sign-in that failed. Only a person that exists is named: people mistake the field."""
+    user = whose(login)
+    refusals.record(tenant_id=None, reason="wrong_password", actor=user.username if user else "", address=address)
 
 
 @receiver(account.user_signed_up)

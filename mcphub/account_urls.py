@@ -4,11 +4,10 @@ Platform staff keeps people's addresses; what allauth would do on its own page o
 """
 
 from allauth.account import urls as account
-from allauth.socialaccount.providers.openid_connect import views as oidc
 from django.urls import URLPattern, include, path
 from django.views.generic import RedirectView
 
-from tenants.middleware import own_transactions
+from mcphub import oidc
 
 _LEFT_OUT = {"account_email", "account_confirm_login_code"}
 
@@ -19,7 +18,6 @@ urlpatterns = [
     path("email/", RedirectView.as_view(pattern_name="mfa_index"), name="account_email"),
     path("2fa/", include("allauth.mfa.urls")),
     path("3rdparty/", include("allauth.socialaccount.urls")),
-    # Both wait for the provider, so neither may hold a transaction.
-    path("oidc/<provider_id>/login/", own_transactions(oidc.login), name="openid_connect_login"),
-    path("oidc/<provider_id>/login/callback/", own_transactions(oidc.callback), name="openid_connect_callback"),
+    path("oidc/<provider_id>/login/", oidc.login, name="openid_connect_login"),
+    path("oidc/<provider_id>/login/callback/", oidc.callback, name="openid_connect_callback"),
 ]

@@ -2,11 +2,14 @@
 how secrets of second factors are kept.
 """
 
+import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from allauth.account.stages import EmailVerificationStage
+from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
@@ -18,12 +21,16 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from lib import seal
-from mcphub import account_entries
+from mcphub import account_entries, oidc, passwords
 from tenants import invitations
+
+log = logging.getLogger(__name__)
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """Signing up takes an invitation."""
+    """Signing up takes an invitation; guessing ends soon; nothing mailed repeats what a client said the host is."""
+
+    _of_address: ratelimit.RateLimitUsage | None = None
 
     error_messages = {
         **DefaultAccountAdapter.error_messages,
@@ -51,19 +58,60 @@ class AccountAdapter(DefaultAccountAdapter):
         return self.get_login_redirect_url(request)
 
     def set_password(self, user: AbstractBaseUser, password: str) -> None:
+        user.set_password(password)  # slow, so before the transaction
         with transaction.atomic():
-            super().set_password(user, password)
+            user.save()
             account_entries.record(user, "set a new password")
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """One count for each person, whether the name or the address is tried, and whichever Host the client sends."""
+        login = _login(credentials)
+        user = account_entries.whose(login)
+        return f"user:{user.pk}" if user else f"login:{login.lower()}"
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Beside allauth's counts, which a right code of one's own clears, one of the address that nothing clears."""
+        self._of_address = ratelimit.consume(request, app="allauth.account", action="login_failed_from")
+        if not self._of_address:
+            raise self.validation_error("too_many_login_attempts")
+        super().pre_authenticate(request, **credentials)
+
+    def _rollback_login_failed_rl_usage(self) -> None:
+        super()._rollback_login_failed_rl_usage()
+        if self._of_address:
+            self._of_address.rollback()
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> AbstractBaseUser | None:
+        try:
+            user: AbstractBaseUser | None = super().authenticate(request, **credentials)
+        except passwords.Busy:  # nothing was compared, so nothing failed
+            self._rollback_login_failed_rl_usage()
+            raise
+        return user
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         super().authentication_failed(request, **credentials)
-        login = str(credentials.get("username") or credentials.get("email") or "")
-        account_entries.failed(login, self.get_client_ip(request))
+        account_entries.failed(_login(credentials), self.get_client_ip(request))
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """After the transaction of the page, if it has one: a slow mail server must not keep it open."""
-        message = self.render_mail(template_prefix, email, {**context, "email": email, "base_url": settings.BASE_URL})
-        transaction.on_commit(message.send, robust=True)
+        """Hand a mail over (see mcphub.mail) once the page's transaction, if it has one, is committed.
+
+        Every URL in the context becomes one of BASE_URL: allauth makes them of the Host, which the client chose.
+        """
+        ours = {name: _at_base(value) if name.endswith("_url") else value for name, value in context.items()}
+        site = {"name": "mcphub", "domain": urlsplit(settings.BASE_URL).netloc}
+        given = {**ours, "email": email, "base_url": settings.BASE_URL, "current_site": site}
+        transaction.on_commit(self.render_mail(template_prefix, email, given).send, robust=True)
+
+
+def _login(credentials: dict[str, Any]) -> str:
+    """The name or address somebody tries."""
+    return str(credentials.get("username") or credentials.get("email") or "")
+
+
+def _at_base(url: str) -> str:
+    """The same path at BASE_URL."""
+    return settings.BASE_URL + urlsplit(url)._replace(scheme="", netloc="").geturl()
 
 
 class ConfirmAddressStage(EmailVerificationStage):
@@ -83,6 +131,16 @@ class SocialAdapter(DefaultSocialAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         app: Any = sociallogin.provider.app
         return bool(app.settings.get("opens")) or invitations.kept_in(request) is not None
+
+    def get_requests_session(self) -> oidc.Session:
+        return oidc.Session()
+
+    def on_authentication_error(self, request: HttpRequest, provider: Any, *_: Any, **given: Any) -> None:
+        """For the operator. Of other errors than a provider that fails, only the kind: they repeat its answer."""
+        problem = given.get("exception")
+        if problem is not None:
+            said = problem if isinstance(problem, oidc.Failure) else type(problem).__name__
+            log.warning("signing in with %s failed: %s", provider.app.provider_id, said)
 
 
 class MFAAdapter(DefaultMFAAdapter):

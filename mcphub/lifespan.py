@@ -13,6 +13,7 @@ from access import clients
 from access.admit import record_use
 from audit.writer import open_writer
 from lib import db, fetch, rls, seal
+from mcphub import mail
 from policy.take import forget
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ async def lifespan() -> AsyncIterator[None]:
                 with contextlib.suppress(*db.UNREACHABLE):
                     await record_use()
                 await fetch.close()
+                await asyncio.to_thread(mail.drain)
 
 
 def _check_secrets() -> None:

@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "mcphub.csp.ContentSecurityPolicyMiddleware",
     "tenants.middleware.TenantScopeMiddleware",
+    "mcphub.passwords.BusyMiddleware",
 ]
 ROOT_URLCONF = "mcphub.urls"
 ASGI_APPLICATION = "mcphub.asgi.app"
@@ -96,6 +97,7 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "tenants.User"
+PASSWORD_HASHERS = ["mcphub.passwords.Hasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -110,7 +112,7 @@ AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"
 EMAIL_URL = env.text("EMAIL_URL", "")
 SENDS_MAIL = bool(EMAIL_URL)
 _mail = env.mail("EMAIL_URL", EMAIL_URL, sender=f"mcphub@{_base.hostname}")
-EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if SENDS_MAIL else 'dummy'}.EmailBackend"
+EMAIL_BACKEND = "mcphub.mail.EmailBackend" if SENDS_MAIL else "django.core.mail.backends.dummy.EmailBackend"
 EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = _mail.host, _mail.port, 10
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.user, _mail.password
 EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.starts_tls, _mail.tls_from_the_start
@@ -119,6 +121,7 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = _mail.sender
 # Signing in (https://docs.allauth.org/en/latest/account/configuration.html); our decisions are in mcphub.accounts.
 ACCOUNT_ADAPTER = "mcphub.accounts.AccountAdapter"
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _base.scheme
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[mcphub] "
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "mandatory" if SENDS_MAIL else "none"
@@ -139,13 +142,17 @@ ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False  # this browser stays, every other ses
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_SESSION_REMEMBER = None  # the person says so on the form
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
-# Beside these, ten wrong passwords a minute from one address, or five in five minutes for one name, end the attempts.
+# Beside these, five wrong passwords in five minutes for one person end the attempts. An address is what the server
+# took the peer for, see `--forwarded-allow-ips`; no header is read here.
+_sign_ins = f"{env.number('SIGN_INS_PER_MINUTE', 30, low=1, high=100_000)}/m/ip"
 ACCOUNT_RATE_LIMITS = {
-    "login": f"{env.number('SIGN_INS_PER_MINUTE', 30, low=1, high=100_000)}/m/ip",
+    "login": _sign_ins,
+    "sign_in_with": _sign_ins,
+    "login_failed_from": "10/m/ip",
+    "reset_password": "20/m/ip,5/h/key",
     "follow_invitation": "10/m/ip",  # only links that open nothing are counted
 }
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
-ALLAUTH_TRUSTED_PROXY_COUNT = 1 if BEHIND_PROXY else 0
 MFA_ADAPTER = "mcphub.accounts.MFAAdapter"
 MFA_FORMS = {
     "authenticate": "mcphub.account_forms.Code",

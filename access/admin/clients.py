@@ -141,12 +141,23 @@ class ClientAdmin(TenantAdmin):
             return standing(request).staff
         return super().governs(request, obj)
 
+    @staticmethod
+    def wields(request: HttpRequest, client: Client) -> bool:
+        """Whether the reader may act as this client does. Who sets a machine's secret, keys or scopes acts as its
+        member, which must therefore be none above the reader's own role. Blocking it is for every admin.
+        """
+        if not client.machine:
+            return True
+        member = client.member
+        return member is not None and member.role in standing(request).may_act_as(member.tenant_id)
+
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_view_permission(request)  # get_queryset says which ones
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # What a program said about itself is not changed by anybody else.
-        return super().has_change_permission(request, obj) and (obj is None or obj.tenant_id is not None)
+        allowed = super().has_change_permission(request, obj)
+        return allowed and (obj is None or (obj.tenant_id is not None and self.wields(request, obj)))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # a blocked client stays, so that its ledger entries can be read
@@ -179,8 +190,9 @@ class ClientAdmin(TenantAdmin):
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         client = self.get_object(request, object_id)
         may = client is not None and self.governs(request, client)
-        context = {"client": client if may else None, "decide": _decide_url(client), **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, context)
+        wields = client is not None and self.wields(request, client)
+        context = {"client": client if may else None, "wields": wields, "decide": _decide_url(client)}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def save_model(self, request: HttpRequest, obj: Client, form: Any, change: bool) -> None:
         actor, given = request.user.get_username(), form.cleaned_data
@@ -229,6 +241,12 @@ class ClientAdmin(TenantAdmin):
             raise PermissionDenied
         return client
 
+    def _wielded(self, request: HttpRequest, object_id: str) -> Client:
+        client = self._governed(request, object_id)
+        if not self.wields(request, client):
+            raise PermissionDenied
+        return client
+
     def block_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         client = self._governed(request, object_id)
         back = reverse("admin:access_client_change", args=[client.pk])
@@ -242,7 +260,7 @@ class ClientAdmin(TenantAdmin):
         return confirm(self, request, title=button, says=says, button=button, back=back)
 
     def unblock_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        client = self._governed(request, object_id)
+        client = self._wielded(request, object_id)
         back = reverse("admin:access_client_change", args=[client.pk])
         if request.method == "POST":
             actions.enable_client(client, actor=request.user.get_username())
@@ -253,7 +271,7 @@ class ClientAdmin(TenantAdmin):
         return confirm(self, request, title=button, says=says, button=button, back=back)
 
     def rotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        client = self._governed(request, object_id)
+        client = self._wielded(request, object_id)
         back = reverse("admin:access_client_change", args=[client.pk])
         if request.method == "POST":
             try:

@@ -16,6 +16,7 @@ MOST_SECONDS = 300
 """How far ahead an assertion may expire; its id is remembered for longer than that."""
 _LEEWAY = 30
 _MOST_LENGTH = 8192
+_MOST_ID = 255
 _ALGORITHMS = ("ES256", "EdDSA", "RS256")
 _CLAIMS = ["iss", "sub", "aud", "exp", "jti"]
 # PyJWT's own, and what its reading lets through: an infinite time, a thousand brackets.
@@ -121,7 +122,8 @@ def _keys(client: Client, kid: str | None) -> keysets.KeySet:
     try:
         if client.jwks_uri:
             allowed = frozenset(settings.CLIENT_DOCUMENT_HOSTS)
-            return outbound.wait(lambda: keysets.keys(client.jwks_uri, allow_hosts=allowed, kid=kid))
+            known = keysets.of_documents if client.tenant_id is None else keysets.of_machines
+            return outbound.wait(lambda: known.keys(client.jwks_uri, allow_hosts=allowed, kid=kid))
         return keysets.parse(client.jwks)
     except keysets.KeysUnavailable as problem:
         raise _Refused(str(problem)) from None
@@ -129,6 +131,8 @@ def _keys(client: Client, kid: str | None) -> keysets.KeySet:
 
 def _spend(client_id: str, jti: str) -> None:
     """Each assertion works once, for as long as one may live and longer."""
+    if len(jti) > _MOST_ID or not jti.isprintable():
+        raise _Refused(f"its jti is longer than {_MOST_ID} characters, or not printable")
     span = 2.0 * (MOST_SECONDS + _LEEWAY)
     if throttle.take(f"jti:{digest_of(f'{client_id} {jti}')}", cost=span, span=span):
         raise _Refused("it was used before")

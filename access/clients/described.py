@@ -4,6 +4,8 @@ import datetime
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -21,14 +23,16 @@ log = logging.getLogger(__name__)
 
 GOOD_FOR = datetime.timedelta(days=7)
 """How long what was read last serves while the document cannot be read."""
-UNUSED_FOR = datetime.timedelta(days=30)
-"""How long a client that nobody has let in is kept after its document was read last."""
+UNUSED_FOR = datetime.timedelta(days=1)
+"""How long a client that nobody has let in is kept after its document was read last; asked for again, it is back."""
 _SOON = datetime.timedelta(minutes=5)
 _FAILED_SECONDS = 60.0
+_THROTTLED = "document_throttled"
 _MOST_FAILURES = 1000
 _MOST_AT_ONCE = 20
 
-_flights: outbound.SingleFlight[tuple[Document, Logo | None]] = outbound.SingleFlight(most=10)
+_flights: outbound.SingleFlight[tuple[Document, Logo | None]] = outbound.SingleFlight(most=50)
+_turns = outbound.Turns(each=2)
 _failures: OrderedDict[str, tuple[float, Unusable]] = OrderedDict()
 
 
@@ -54,12 +58,27 @@ def _ensure(client_id: str, address: str) -> None:
     if kept and not _stale(kept):
         return
     try:
-        _admit(client_id, address)
-        _refresh(client_id, kept)
+        with _turn(client_id, address):
+            _admit(client_id, address)
+            _refresh(client_id, kept)
     except Unusable as problem:
         if not (problem.passing and kept and kept.fetched_at and kept.fetched_at > timezone.now() - GOOD_FOR):
             raise
         log.info("the metadata document of client %s cannot be read: %s", kept.pk, problem.reason)
+
+
+@contextmanager
+def _turn(client_id: str, address: str) -> Iterator[None]:
+    """Raise Unusable when too much is being read, for this address or in all.
+
+    That is not remembered, and of an address not even counted: it says nothing about the document, which others want.
+    """
+    try:
+        with _turns.taken(throttle.source(address), client_id):
+            yield
+    except outbound.Busy:
+        says = "The hub is reading many descriptions right now. Try again in a moment."
+        raise Unusable(_THROTTLED, says, passing=True) from None
 
 
 def _stale(client: Client) -> bool:
@@ -79,32 +98,42 @@ def _admit(client_id: str, address: str) -> None:
     wait = wait or throttle.take(f"document:{digest_of(client_id)}", cost=60, span=180)
     if wait:
         says = f"The hub is asked for such descriptions too often. Try again in {wait:.0f} seconds."
-        raise Unusable("document_throttled", says, passing=True)
+        raise Unusable(_THROTTLED, says, passing=True)
 
 
 def _refresh(client_id: str, kept: Client | None) -> None:
-    """Read the document and store what it says. Raises Unusable, and remembers that for a minute."""
+    """Read the document and store what it says. Raises Busy, and Unusable, which is remembered for a minute when it is
+    the document's fault."""
     try:
         document, logo = _read(client_id, kept)
+        if kept is None or kept.used_at is None:
+            _count_unused()
         try:
             _store(document, logo)
         except IntegrityError:  # another process stored it first
             _store(document, logo)
     except Unusable as problem:
-        _failures[client_id] = (time.monotonic(), problem)
+        if problem.reason != _THROTTLED:
+            _failures[client_id] = (time.monotonic(), problem)
         while len(_failures) > _MOST_FAILURES:
             _failures.popitem(last=False)
         raise
     _failures.pop(client_id, None)
 
 
+def _count_unused() -> None:
+    """Count, for the whole hub, a good document of a client that nobody has let in yet: strangers can write as many as
+    they like, and each takes room here and in the ledger. Raises Unusable.
+    """
+    hour = 3600.0
+    if throttle.take("documents", cost=hour / settings.CLIENT_REGISTRATIONS, span=hour):
+        says = "Too many new programs make themselves known to the hub. Try again in a few minutes."
+        raise Unusable(_THROTTLED, says, passing=True)
+
+
 def _read(client_id: str, kept: Client | None) -> tuple[Document, Logo | None]:
     shown = kept.logo_uri if kept and kept.logo_type else ""
-    try:
-        return outbound.wait(lambda: _flights.run(client_id, lambda: _read_with_logo(client_id, shown)))
-    except outbound.Busy:
-        says = "The hub is reading many descriptions right now. Try again in a moment."
-        raise Unusable("document_throttled", says, passing=True) from None
+    return outbound.wait(lambda: _flights.run(client_id, lambda: _read_with_logo(client_id, shown)))
 
 
 async def _read_with_logo(client_id: str, shown: str) -> tuple[Document, Logo | None]:
@@ -181,7 +210,8 @@ def _refresh_one(client: Client) -> None:
     if throttle.take(f"refresh:{digest_of(client.client_id)}", cost=every, span=every):
         return  # this process or another has just tried
     try:
-        _refresh(client.client_id, client)
+        with _turn(client.client_id, ""):
+            _refresh(client.client_id, client)
     except Unusable as problem:
         _record(client.client_id, problem, "")
 

@@ -25,6 +25,9 @@ _FETCH_SECONDS = 5.0
 _MOST_LENGTH = 255
 _PRINTABLE = re.compile(r"[!-~]+")
 _FORBIDDEN = re.compile(r"[\\<>\"`{}|^#]")
+# The one spelling of a host: no user, no %-escapes, no dot at the end, no empty port and none with zeros before it.
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?")
+_JSON = re.compile(r"application/(?:[a-z0-9._-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 _DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?([0-9]{1,9})")
 _REFUSED = re.compile(r"(?:^|[\s,])no-(?:store|cache)(?:$|[\s,=])")
@@ -71,10 +74,10 @@ def _why_no_id(url: str) -> str:
         port = parts.port
     except ValueError:
         return "its host or port is wrong"
-    if not url.startswith("https://") or not parts.hostname or port == 0:
-        return "it does not begin with https:// and a host"
-    if "@" in parts.netloc or parts.netloc != parts.netloc.lower():
-        return "it names a user, or its host is not in lower case"
+    if not url.startswith("https://"):
+        return "it does not begin with https://"
+    if not _HOST.fullmatch(parts.netloc) or port == 443:
+        return "its host is not a plain name in lower case, with a port only where that is not 443"
     if parts.path in ("", "/") or _DOTS.search(parts.path):
         return "it has no path, or one with dots to be resolved"
     return ""
@@ -88,6 +91,10 @@ async def read(url: str) -> Document:
     if answer.status != 200:
         passing = answer.status >= 500 or answer.status == 429
         raise Unusable("document_status", f"Its description answers {answer.status} instead of 200.", passing=passing)
+    if not _JSON.fullmatch(answer.headers.get("Content-Type", "")):
+        # Whoever may leave a file on a host, such as a picture, does not speak for it.
+        says = "Its description does not say that it is JSON: its Content-Type must be application/json."
+        raise Unusable("document_not_json", says)
     try:
         content = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
@@ -147,7 +154,7 @@ def judge(url: str, content: object, *, seconds: int = USUAL_SECONDS) -> Documen
         client_uri=metadata.web_address(said.client_uri),
         logo_uri=metadata.web_address(said.logo_uri),
         auth_method=method,
-        jwks=said.jwks if signs and not said.jwks_uri else None,
+        jwks=keysets.parse(said.jwks).public if signs and not said.jwks_uri else None,
         jwks_uri=said.jwks_uri if signs else "",
         seconds=seconds,
     )

@@ -26,6 +26,7 @@ _MOST_KEYS = 50
 _MOST_SETS = 1000
 _LEAST_RSA_BITS = 2048
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+_MEMBERS = ("kty", "crv", "x", "y", "n", "e", "kid", "alg", "use")
 _CURVES = {"secp256r1": frozenset({"ES256"}), "secp384r1": frozenset({"ES384"}), "secp521r1": frozenset({"ES512"})}
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
@@ -42,6 +43,8 @@ class VerifyingKey:
     kid: str | None
     algorithms: frozenset[str]
     key: PublicKey
+    jwk: Mapping[str, str]
+    """The members it was made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ class KeySet:
     """The keys of one owner that can check signatures."""
 
     keys: tuple[VerifyingKey, ...]
+
+    @property
+    def public(self) -> dict[str, Any]:
+        """The set as a JWKS with nothing in it but what was understood, which is plain text: fit to be kept."""
+        return {"keys": [dict(one.jwk) for one in self.keys]}
 
     def knows(self, kid: str) -> bool:
         """Whether a key of that id is in it."""
@@ -82,6 +90,9 @@ def _usable(jwk: Mapping[str, Any]) -> VerifyingKey | None:
     # A set with private or shared keys in it was published by mistake; nothing signed with those proves anything.
     if jwk.get("kty") not in ("RSA", "EC", "OKP") or "d" in jwk:
         return None
+    members = {name: jwk[name] for name in _MEMBERS if isinstance(jwk.get(name), str)}
+    if not all(value.isprintable() for value in members.values()):
+        return None
     try:
         key = jwt.PyJWK(dict(jwk)).key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
@@ -89,10 +100,7 @@ def _usable(jwk: Mapping[str, Any]) -> VerifyingKey | None:
     algorithms = _algorithms(key)
     if "alg" in jwk:
         algorithms &= {jwk["alg"]} if isinstance(jwk["alg"], str) else set()
-    kid = jwk.get("kid")
-    return (
-        VerifyingKey(kid=kid if isinstance(kid, str) else None, algorithms=algorithms, key=key) if algorithms else None
-    )
+    return VerifyingKey(kid=members.get("kid"), algorithms=algorithms, key=key, jwk=members) if algorithms else None
 
 
 def _algorithms(key: object) -> frozenset[str]:
@@ -130,25 +138,31 @@ class _Kept:
 
 
 _Place = tuple[str, frozenset[str]]
-_kept: OrderedDict[_Place, _Kept] = OrderedDict()
-_flights: outbound.SingleFlight[None] = outbound.SingleFlight(most=20)
 
 
-async def keys(uri: str, *, allow_hosts: frozenset[str], kid: str | None = None) -> KeySet:
-    """The key set at an address: kept for ten minutes, read again at once (every 30 s at most) for an unknown `kid`,
-    and served for up to a day while it cannot be read. Keep it off transactions; raises KeysUnavailable.
-    """
-    place = (uri, allow_hosts)
-    kept = _kept.setdefault(place, _Kept())
-    _kept.move_to_end(place)
-    while len(_kept) > _MOST_SETS:
-        _kept.popitem(last=False)
-    if not kept.serves(time.monotonic(), kid):
-        try:
-            await _flights.run(place, lambda: _refresh(kept, uri, allow_hosts, kid))
-        except outbound.Busy:
-            kept.failure = kept.failure or "The hub is reading many key sets right now; try again in a moment."
-    return kept.good(time.monotonic())
+class KeySets:
+    """Key sets by address. Each use has its own: who makes the hub read many sets of one sort, or slow ones, neither
+    pushes out nor holds up those of another."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[_Place, _Kept] = OrderedDict()
+        self._flights: outbound.SingleFlight[None] = outbound.SingleFlight(most=20)
+
+    async def keys(self, uri: str, *, allow_hosts: frozenset[str], kid: str | None = None) -> KeySet:
+        """The set at an address: kept for ten minutes, read again at once (every 30 s at most) for an unknown `kid`,
+        and served for up to a day while it cannot be read. Keep it off transactions; raises KeysUnavailable.
+        """
+        place = (uri, allow_hosts)
+        kept = self._kept.setdefault(place, _Kept())
+        self._kept.move_to_end(place)
+        while len(self._kept) > _MOST_SETS:
+            self._kept.popitem(last=False)
+        if not kept.serves(time.monotonic(), kid):
+            try:
+                await self._flights.run(place, lambda: _refresh(kept, uri, allow_hosts, kid))
+            except outbound.Busy:
+                kept.failure = kept.failure or "The hub is reading many key sets right now; try again in a moment."
+        return kept.good(time.monotonic())
 
 
 async def _refresh(kept: _Kept, uri: str, allow_hosts: frozenset[str], kid: str | None) -> None:
@@ -172,3 +186,11 @@ async def _read(uri: str, allow_hosts: frozenset[str]) -> KeySet:
         return parse(orjson.loads(answer.body))
     except orjson.JSONDecodeError:
         raise KeysUnavailable("the answer is not JSON.") from None
+
+
+of_machines = KeySets()
+"""Of clients that a tenant's admin made."""
+of_documents = KeySets()
+"""Of clients that a metadata document describes, which strangers write."""
+keys = KeySets().keys
+"""Of the issuers that tenants trust."""

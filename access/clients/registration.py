@@ -8,68 +8,55 @@ from typing import Any
 import orjson
 from django.conf import settings
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
-from django.views.decorators.csrf import csrf_exempt
 
 from access import refusals
 from access.clients import metadata, throttle
 from access.clients.metadata import Metadata, Unacceptable
 from access.models import AuthMethod, Client
+from access.oauth import answers
 from audit import changes
-from tenants.middleware import own_transactions
 
 UNUSED_FOR = datetime.timedelta(days=30)
 """How long a client lives that never exchanged a code."""
 _GRANTS = ["authorization_code", "refresh_token"]
-# Any page may register: there is no cookie and no credential that this could be done with in somebody's name.
-_CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "POST, OPTIONS",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, MCP-Protocol-Version",
-    "Access-Control-Max-Age": "3600",
-}
+_HOUR = 3600.0
 
 
 class _TooMany(Exception):
     """Registrations come too fast; the argument is the number of seconds to wait."""
 
 
-@csrf_exempt
-@own_transactions
-def register(request: HttpRequest) -> HttpResponse:
+@answers.endpoint("POST")
+def register(request: HttpRequest) -> JsonResponse:
     """POST /register: JSON metadata in, the client as the hub took it out (201)."""
-    if request.method == "OPTIONS":
-        return HttpResponse(status=204, headers=_CORS)
-    if request.method != "POST":
-        return HttpResponse(status=405, headers={"Allow": "POST, OPTIONS", **_CORS})
-    address = str(request.META.get("REMOTE_ADDR") or "")
+    address = answers.address_of(request)
     try:
-        _count(throttle.source(address))
+        _count(f"register:{throttle.source(address)}", settings.CLIENT_REGISTRATIONS_PER_ADDRESS)
         asked = _asked(request)
+        # Only now, so that nobody's nonsense keeps others out.
+        _count("register", settings.CLIENT_REGISTRATIONS)
         client = _store(asked, address)
     except _TooMany as problem:
         return _slow_down(problem.args[0], address)
     except Unacceptable as problem:
         refusals.record(tenant_id=None, reason="registration_refused", address=address, detail={"why": str(problem)})
-        return _answer({"error": problem.code, "error_description": str(problem)}, status=400)
-    return _answer(_description(client, asked), status=201)
+        return answers.error(problem.code, str(problem))
+    return JsonResponse(_description(client, asked), status=201)
 
 
-def _count(source: str) -> None:
-    """Count an attempt, good or not, for its source and for the hub. Raises _TooMany."""
-    hour = 3600.0
-    wait = throttle.take(f"register:{source}", cost=hour / settings.CLIENT_REGISTRATIONS_PER_ADDRESS, span=hour)
-    wait = wait or throttle.take("register", cost=hour / settings.CLIENT_REGISTRATIONS, span=hour)
-    if wait:
+def _count(bucket: str, per_hour: int) -> None:
+    """Count one of so many an hour. Raises _TooMany."""
+    if wait := throttle.take(bucket, cost=_HOUR / per_hour, span=_HOUR):
         raise _TooMany(wait)
 
 
-def _slow_down(wait: float, address: str) -> HttpResponse:
+def _slow_down(wait: float, address: str) -> JsonResponse:
     refusals.record(tenant_id=None, reason="registration_throttled", address=address)
     seconds = int(wait) + 1
     says = f"Too many registrations. Try again in {seconds} seconds."
-    answer = _answer({"error": "temporarily_unavailable", "error_description": says}, status=429)
+    answer = answers.error("temporarily_unavailable", says, status=429)
     answer["Retry-After"] = str(seconds)
     return answer
 
@@ -136,7 +123,3 @@ def _description(client: Client, asked: Metadata) -> dict[str, Any]:
         "token_endpoint_auth_method": AuthMethod.NONE.value,
         **{name: value for name, value in optional.items() if value},
     }
-
-
-def _answer(content: dict[str, Any], *, status: int) -> JsonResponse:
-    return JsonResponse(content, status=status, headers={"Cache-Control": "no-store", "Pragma": "no-cache", **_CORS})

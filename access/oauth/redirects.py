@@ -12,6 +12,8 @@ from django.http import HttpResponse
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MOST_LENGTH = 2000
+MOST_ORIGIN = 300
+"""What a consent remembers of where the answer goes."""
 
 _PRINTABLE = re.compile(r"[!-~]+")
 _FORBIDDEN = re.compile(r"[\\<>\"`{}|^*]")
@@ -47,6 +49,7 @@ _TAKEN = frozenset(
         "pop",
         "resource",
         "rtsp",
+        "search",
         "sftp",
         "shell",
         "sip",
@@ -79,6 +82,8 @@ def why_not(uri: str) -> str | None:
         return "This is not a URI with a scheme and a host."
     if "@" in parts.netloc:
         return "A redirect URI must not name a user."
+    if "%" in parts.netloc or len(origin(uri)) > MOST_ORIGIN:
+        return f"Write the host plainly, without escapes; with the scheme it is at most {MOST_ORIGIN} characters."
     if not uri.startswith(f"{parts.scheme}:") or parts.netloc != parts.netloc.lower():
         return "Write the scheme and the host in lower case."
     return _why_not_scheme(parts)
@@ -91,7 +96,8 @@ def _why_not_scheme(parts: SplitResult) -> str | None:
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
             return "http is only for this computer (localhost, 127.0.0.1, [::1]); use https."
         return None
-    if not _PRIVATE.fullmatch(parts.scheme) or parts.scheme in _TAKEN or parts.scheme.startswith("ms-"):
+    taken = parts.scheme in _TAKEN or "ms" in parts.scheme.split("-")  # Windows' own: ms-settings, search-ms
+    if taken or not _PRIVATE.fullmatch(parts.scheme):
         return f"The scheme {parts.scheme} cannot bring an answer back to a program."
     if not parts.netloc and not ("." in parts.scheme and parts.path.startswith("/")):
         return (

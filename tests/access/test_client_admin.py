@@ -6,9 +6,9 @@ import pytest
 from django.test import Client as Browser
 from django.urls import reverse
 
-from access.actions.clients import create_client
-from access.models import Admission, Client, digest_of
-from tenants.models import Tenant
+from access.actions.clients import create_client, create_machine
+from access.models import Admission, AuthMethod, Client, digest_of
+from tenants.models import Tenant, User
 from tests import tokens
 from tests.admin.conftest import SignIn, entries, form_of, sign_in
 from tests.cast import Cast
@@ -114,6 +114,42 @@ def test_an_admin_changes_and_blocks_a_client_of_the_tenant(cast: Cast, adam: Br
         assert fresh(cast, client).live is live
     said = [entry.reason for entry in entries(cast, cast.acme, subject__startswith="access.Client:")]
     assert said == ["created", "changed", "blocked", "unblocked"]
+
+
+def machine(cast: Cast, user: User, **fields: Any) -> Client:
+    member = cast.member(cast.acme, user)
+    given = {"auth_method": AuthMethod.BASIC, "scopes": ["tickets.read"], **fields}
+    with cast.see(cast.acme):
+        return create_machine(member, name="Robot", actor="olga", **given)[0]
+
+
+def test_an_admin_does_not_become_an_owner_through_an_owners_machine(
+    cast: Cast, adam: Browser, sign_in: SignIn
+) -> None:
+    client = machine(cast, cast.olga)
+    before, url = client.client_secret, page("client_change", client)
+    shown = adam.get(url).content.decode()
+    assert page("client_block", client) in shown
+    assert page("client_rotate", client) not in shown
+    assert adam.post(url, {"name": "Mine", "scopes": ["tickets.write"]}).status_code == 403
+    assert adam.post(page("client_rotate", client)).status_code == 403
+    assert adam.post(page("client_block", client)).status_code == 302
+    assert page("client_unblock", client) not in adam.get(url).content.decode()
+    assert adam.post(page("client_unblock", client)).status_code == 403
+    fresh(cast, client)
+    assert (client.name, client.scopes, client.client_secret) == ("Robot", ["tickets.read"], before)
+    assert not client.live
+    olga = sign_in(cast.olga)
+    assert olga.post(page("client_unblock", client)).status_code == 302
+    assert digest_of(olga.post(page("client_rotate", client)).context["secret"]) == fresh(cast, client).client_secret
+
+
+def test_an_admin_keeps_the_machines_of_those_below(cast: Cast, adam: Browser) -> None:
+    client = machine(cast, cast.uma)
+    url = page("client_change", client)
+    assert page("client_rotate", client) in adam.get(url).content.decode()
+    assert adam.post(url, form_of(adam, url, scopes=["tickets.write"])).status_code == 302
+    assert fresh(cast, client).scopes == ["tickets.write"]
 
 
 def test_nobody_sees_or_touches_a_client_of_another_tenant(cast: Cast, adam: Browser) -> None:

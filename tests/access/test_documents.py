@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -17,11 +18,16 @@ from django.utils import timezone
 from access import clients
 from access.clients import described, outbound
 from access.clients.documents import Unusable, check_url, fresh_seconds
-from access.models import Client
+from access.models import AuthMethod, Client
 from audit.models import Entry
 from lib import db
 from mcphub.lifespan import lifespan
-from tests.documents import Answer, Documents
+from tests.access.test_machines import es256
+from tests.access.test_registration import fresh_buckets
+from tests.documents import JSON, Answer, Documents
+from tests.waiting import until
+
+__all__ = ["fresh_buckets"]
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
 _numbers = iter(range(10**6))
@@ -141,6 +147,78 @@ def test_a_document_that_was_taken_down_ends_its_client_at_once(documents: Docum
     assert "404" in (ensure(client_id) or "")
 
 
+def test_the_document_of_a_blocked_client_is_left_alone(documents: Documents, path: str) -> None:
+    client_id = documents.client(path)
+    assert ensure(client_id) is None
+    documents.client(path, client_name="Renamed")
+    age(client_id, cimd_expires_at=timezone.now(), blocked_at=timezone.now())
+    assert ensure(client_id) is None
+    client = known(client_id)
+    assert client is not None
+    assert (client.name, documents.count(path)) == ("Test Host", 1)
+
+
+@pytest.mark.usefixtures("fresh_buckets")
+@override_settings(CLIENT_REGISTRATIONS=1)
+def test_strangers_make_only_so_many_programs_known_in_all(documents: Documents, path: str) -> None:
+    assert ensure(documents.client(f"{path}.wrong", redirect_uris=[])) is not None  # counts for nobody
+    first, second = documents.client(path), documents.client(f"{path}.second")
+    assert ensure(first, address="192.0.2.1") is None
+    assert "Try again" in (ensure(second, address="192.0.2.2") or "")
+    assert (known(second), reasons(second)) == (None, ["document_throttled"])
+    documents.client(path, client_name="Renamed")
+    for used_at, name in ((None, "Test Host"), (timezone.now(), "Renamed")):
+        described._failures.clear()
+        age(first, used_at=used_at, cimd_expires_at=timezone.now())
+        assert ensure(first) is None
+        client = known(first)
+        assert client is not None
+        assert client.name == name
+
+
+def test_a_client_that_nobody_lets_in_is_gone_after_a_day(documents: Documents, path: str) -> None:
+    client_id = documents.client(path)
+    assert ensure(client_id) is None
+    client = known(client_id)
+    assert client is not None
+    assert client.lapses_at is not None
+    assert client.lapses_at <= timezone.now() + datetime.timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "fine"),
+    [
+        ("application/json", True),
+        ("Application/JSON; charset=utf-8", True),
+        ("application/client-metadata+json", True),
+        ("text/plain", False),
+        ("text/json", False),
+        ("application/jsonp", False),
+        ("application/octet-stream", False),
+        ("application/octet-stream;x=+json", False),
+        ("image/png", False),
+        (None, False),
+    ],
+)
+def test_only_what_is_served_as_json_speaks_for_its_host(
+    documents: Documents, path: str, media_type: str | None, fine: bool
+) -> None:
+    body = documents.answer(documents.client(path).removeprefix(documents.origin)).body
+    client_id = documents.serve(path, Answer(body, headers={"Content-Type": media_type} if media_type else {}))
+    assert (ensure(client_id) is None) is fine
+    assert reasons(client_id) == ([] if fine else ["document_not_json"])
+
+
+def test_of_a_key_set_only_what_was_understood_is_kept(documents: Documents, path: str) -> None:
+    good, broken = es256().jwk, {**es256().jwk, "kid": "k\0"}
+    jwks = {"keys": [{**good, "x5c": ["\0"], "note": "\0"}, broken, {"kty": "\0"}], "more": {"\0": 1}}
+    client_id = documents.client(path, token_endpoint_auth_method="private_key_jwt", jwks=jwks)
+    assert ensure(client_id) is None
+    client = known(client_id)
+    assert client is not None
+    assert (client.auth_method, client.jwks) == (AuthMethod.JWT, {"keys": [good]})
+
+
 LIES: list[tuple[str, dict[str, Any]]] = [
     ("document_wrong_id", {"client_id": "https://localhost/another"}),
     ("document_wrong_id", {"client_id": None}),
@@ -175,7 +253,7 @@ ANSWERS = [
     ("document_redirects", Answer(b"", status=302, headers={"Location": "/clients/elsewhere.json"})),
     ("document_status", Answer(b"{}", status=404)),
     ("document_too_large", Answer(b" " * 16385)),
-    ("document_not_json", Answer(b"<html>")),
+    ("document_not_json", Answer(b"<html>", headers=JSON)),
     ("document_not_json", Answer(b"[1]")),
     ("document_not_json", Answer(b"[" * 16000)),
 ]
@@ -228,6 +306,13 @@ def test_a_private_address_is_not_asked_and_its_page_tells_nothing_of_it(documen
         "https://a.example\\@b.example/c",
         "https://ä.example/c",
         "https://a.example/" + "c" * 240,
+        "https://a.example:443/c",
+        "https://a.example:0443/c",
+        "https://a.example:08443/c",
+        "https://a.example:/c",
+        "https://a.example./c",
+        "https://a.ex%61mple/c",
+        "https://[2001:db8::1]/c",
     ],
 )
 def test_a_url_that_can_be_read_in_two_ways_is_no_client_id(url: str) -> None:
@@ -252,6 +337,36 @@ def test_an_address_makes_the_hub_read_only_so_many_documents(documents: Documen
     assert said[:2] == [None, None]
     assert "too often" in (said[2] or "")
     assert ensure(documents.client(f"{path}2"), address="192.0.2.1") is None
+
+
+def test_slow_documents_of_one_address_keep_nobody_else_waiting(documents: Documents, path: str) -> None:
+    gate = threading.Event()
+    slow = [documents.serve(f"{path}{n}", Answer(b"{}", gate=gate)) for n in range(2)]
+    wanted = documents.client(path)
+    network = f"2001:db8:1:{next(_numbers)}::"
+    with ThreadPoolExecutor(2) as threads:
+        try:
+            waiting = [threads.submit(ensure, one, address=f"{network}{n}") for n, one in enumerate(slow)]
+            until(lambda: [documents.count(f"{path}{n}") for n in range(2)] == [1, 1])
+            for _ in range(4):
+                assert "in a moment" in (ensure(wanted, address=f"{network}9") or "")
+            assert ensure(wanted, address="192.0.2.1") is None, "nor does asking in vain count for what is asked for"
+        finally:
+            gate.set()
+    assert all(one.result() for one in waiting)
+    assert reasons(wanted) == ["document_throttled"] * 4
+    again = documents.client(f"{path}-again")
+    assert ensure(again, address=f"{network}9") is None, "when they are through, the next may be read"
+
+
+def test_that_the_hub_is_busy_is_not_held_against_a_document(
+    documents: Documents, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client_id = documents.client(path)
+    with monkeypatch.context() as busy:
+        busy.setattr(described, "_flights", outbound.SingleFlight(most=0))
+        assert "in a moment" in (ensure(client_id) or "")
+    assert ensure(client_id) is None
 
 
 def test_a_document_never_takes_over_a_client_that_was_made_otherwise(documents: Documents, path: str) -> None:

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from access.actions.clients import change_client, create_machine, disable_client, rotate_secret
-from access.clients import assertions, keysets
+from access.clients import assertions, keysets, outbound
 from access.models import AccessToken, AuthMethod, Client, digest_of
 from audit.models import Entry
 from tests import tokens
@@ -150,6 +150,9 @@ CLAIMS: list[dict[str, Any]] = [
     {"nbf": int(time.time()) + 600},
     {"jti": ...},
     {"jti": 7},
+    {"jti": "\ud800"},
+    {"jti": "\0"},
+    {"jti": "x" * 256},
 ]
 
 
@@ -204,6 +207,26 @@ def test_a_signers_keys_are_read_from_their_address_and_a_new_one_at_once(cast: 
     for _ in range(3):  # who makes key ids up does not make the hub read again and again
         assert verify(rotated.sign(client.client_id, headers={"kid": secrets.token_hex(4)})) is None
     assert documents.count(path) == 2
+
+
+def test_strangers_keys_push_out_neither_those_of_machines_nor_those_of_issuers(
+    cast: Cast, documents: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keysets, "_MOST_SETS", 1)
+    signer, uris = es256(), [documents.json(f"/keys/{secrets.token_hex(4)}", es256().jwks) for _ in range(3)]
+    documents.json(uris[0].removeprefix(documents.origin), signer.jwks)
+    documents.json(uris[1].removeprefix(documents.origin), signer.jwks)
+    here, _ = machine(cast, auth_method=AuthMethod.JWT, jwks_uri=uris[0])
+    stranger = tokens.client(
+        client_id=f"https://{secrets.token_hex(4)}.example/c", registration_source="cimd",
+        client_type="confidential", auth_method=AuthMethod.JWT, jwks_uri=uris[1],
+    )  # fmt: skip
+    allowed = frozenset(settings.CLIENT_DOCUMENT_HOSTS)
+    for _ in range(2):
+        assert verify(signer.sign(here.client_id)) == here.client_id
+        assert verify(signer.sign(stranger.client_id)) == stranger.client_id
+        outbound.wait(lambda: keysets.keys(uris[2], allow_hosts=allowed))
+    assert [documents.count(uri.removeprefix(documents.origin)) for uri in uris] == [1, 1, 1]
 
 
 PRIVATE = {"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ", "alg": "HS256"}

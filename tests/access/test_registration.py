@@ -1,14 +1,19 @@
 """Dynamic registration: open to every host, and giving away next to nothing."""
 
 import datetime
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import orjson
+import psycopg
 import pytest
+from django.db import OperationalError, connection
 from django.test import Client as Browser
 from django.test import override_settings
 from django.utils import timezone
+from psycopg_pool import PoolTimeout
 
 from access.clients.metadata import clean_name
 from access.clients.throttle import source
@@ -33,6 +38,15 @@ LOOPBACK = ["http://localhost:1234/callback"]
 def register(hub: list[str], **metadata: Any) -> httpx2.Response:
     content = {name: value for name, value in {"redirect_uris": LOOPBACK, **metadata}.items() if value is not ...}
     return httpx2.post(f"{hub[0]}/register", json=content)
+
+
+@pytest.fixture
+def fresh_buckets() -> Iterator[None]:
+    """Nothing is counted yet, and what this test counts is not held against the next one."""
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
+        owner.execute("DELETE FROM access_bucket")
+        yield
+        owner.execute("DELETE FROM access_bucket")
 
 
 def platform_entries(address: str, reason: str) -> int:
@@ -116,14 +130,30 @@ def test_one_network_registers_only_so_often() -> None:
     assert ask("2001:db8:2:4::1").status_code == 201
 
 
+@pytest.mark.usefixtures("fresh_buckets")
 @override_settings(CLIENT_REGISTRATIONS=1)
-def test_all_together_register_only_so_often() -> None:
-    body = orjson.dumps({"redirect_uris": LOOPBACK})
+def test_all_together_register_only_so_often_and_nonsense_takes_nobodys_place() -> None:
+    good = orjson.dumps({"redirect_uris": LOOPBACK})
+    bodies = [b"nonsense", orjson.dumps({"redirect_uris": []}), good, good]
     statuses = [
         Browser().post("/register", body, content_type="application/json", REMOTE_ADDR=f"192.0.2.{n}").status_code
-        for n in range(3)
+        for n, body in enumerate(bodies)
     ]
-    assert 429 in statuses
+    assert statuses == [400, 400, 201, 429]
+
+
+def test_without_a_database_the_answer_is_to_come_back_and_any_page_may_read_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("no connection") from PoolTimeout("no connection")
+
+    monkeypatch.setattr(connection, "cursor", away)
+    body = orjson.dumps({"redirect_uris": LOOPBACK})
+    answer = Browser().post("/register", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+    assert answer["Access-Control-Allow-Origin"] == "*"
+    assert int(answer["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize(

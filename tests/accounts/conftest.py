@@ -4,9 +4,19 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
+from django.test import override_settings
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture
+def settings_of_limits() -> Iterator[dict[str, str]]:
+    """The limits of signing in, to be changed for one test."""
+    limits = dict(settings.ACCOUNT_RATE_LIMITS)
+    with override_settings(ACCOUNT_RATE_LIMITS=limits):
+        yield limits
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 CLIENT_ID, CLIENT_SECRET = "hub", "a secret of the provider"
+DISCOVERY = "/.well-known/openid-configuration"
 
 
 @dataclass
@@ -24,6 +25,9 @@ class Provider:
     claims: dict[str, Any] = field(default_factory=dict)
     audience: str = CLIENT_ID
     asked: list[dict[str, list[str]]] = field(default_factory=list)
+    visits: list[str] = field(default_factory=list)
+    discovery: bytes | None = None
+    """What it answers for its discovery document instead of a true one; empty for an error."""
 
     def id_token(self, key: rsa.RSAPrivateKey) -> str:
         now = int(time.time())
@@ -38,7 +42,12 @@ def running() -> Iterator[Provider]:
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._say({"/.well-known/openid-configuration": _discovery, "/userinfo": _claims}[urlsplit(self.path).path])
+            path = urlsplit(self.path).path
+            provider.visits.append(path)
+            if path == DISCOVERY and provider.discovery is not None:
+                self._send(provider.discovery, 200 if provider.discovery else 500)
+            else:
+                self._say({DISCOVERY: _discovery, "/userinfo": _claims}[path])
 
         def do_POST(self) -> None:
             text = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -46,8 +55,10 @@ def running() -> Iterator[Provider]:
             self._say(lambda one: {"access_token": "t", "token_type": "Bearer", "id_token": one.id_token(key)})
 
         def _say(self, answer: Any) -> None:
-            body = json.dumps(answer(provider)).encode()
-            self.send_response(200)
+            self._send(json.dumps(answer(provider)).encode())
+
+        def _send(self, body: bytes, status: int = 200) -> None:
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client, override_settings
@@ -40,6 +41,27 @@ def test_a_forgotten_password_is_set_by_a_link_that_works_once(cast: Cast) -> No
     assert client.post(form.request["PATH_INFO"], given).status_code == 302
     assert sign_in(browser(), cast.uma.username, NEW_PASSWORD).status_code == 302
     assert "opens nothing" in browser().get(link, follow=True).content.decode()
+
+
+def test_no_host_a_client_makes_up_is_in_a_mail(cast: Cast) -> None:
+    client = browser()
+    client.defaults["HTTP_HOST"] = "localhost:666"
+    for address in (cast.uma.email, "nobody-at-all@example.com"):
+        client.post("/accounts/password/reset/", {"email": address})
+    _, link = invite(cast)
+    for number, address in enumerate((f"nora-{cast.acme.slug}@example.com", cast.olga.email)):
+        client = browser()
+        client.defaults["HTTP_HOST"] = "localhost:666"
+        client.get(link)
+        given = {"email": address, "username": f"nora-{number}-{cast.acme.slug}", "password1": NEW_PASSWORD}
+        client.post("/accounts/signup/", given)
+    assert len(mail.outbox) == 4
+    for sent in mail.outbox:
+        text = f"{sent.subject}\n{sent.body}"
+        assert "666" not in text
+        urls = re.findall(r"https?://\S+", text)
+        assert urls
+        assert all(url.startswith(f"{settings.BASE_URL}/") for url in urls)
 
 
 def test_asking_for_a_reset_tells_nobody_who_has_an_account(cast: Cast) -> None:

@@ -6,14 +6,16 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+import requests
 from allauth.socialaccount.models import SocialToken
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
 from django.test import Client, override_settings
 
-from mcphub import providers
+from mcphub import oidc, providers
 from tenants.models import Member, User
 from tests.accounts.people import browser, ledger_of_platform, sign_in
-from tests.accounts.provider import CLIENT_ID, CLIENT_SECRET, Provider, running
+from tests.accounts.provider import CLIENT_ID, CLIENT_SECRET, DISCOVERY, Provider, running
 from tests.accounts.test_invitations import invite
 from tests.cast import Cast
 
@@ -27,7 +29,8 @@ ENTRY = {
 
 
 @pytest.fixture
-def provider() -> Iterator[Provider]:
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    monkeypatch.setattr(oidc, "_kept", {})
     with running() as found:
         yield found
 
@@ -143,6 +146,66 @@ def test_going_to_a_provider_takes_a_press_of_a_button(provider: Provider) -> No
         answer = browser().get("/accounts/oidc/corp/login/")
     assert answer.status_code == 200
     assert "Go to Corp" in answer.content.decode()
+
+
+@pytest.mark.parametrize("answer", [b"", b"no JSON", b"[]", b"{}"], ids=["error", "no JSON", "a list", "empty"])
+def test_a_provider_that_fails_is_a_page_going_there_and_coming_back(
+    provider: Provider, caplog: pytest.LogCaptureFixture, answer: bytes
+) -> None:
+    client = browser()
+    with trusted(provider):
+        sent = client.post("/accounts/oidc/corp/login/")
+        state = dict(parse_qsl(urlsplit(sent["location"]).query))["state"]
+        oidc._kept.clear()
+        provider.discovery = answer
+        for page in (
+            client.get("/accounts/oidc/corp/login/callback/", {"code": "a-code", "state": state}),
+            client.post("/accounts/oidc/corp/login/"),
+        ):
+            assert page.status_code == 401
+            assert "did not let you in" in page.content.decode()
+        assert caplog.text.count("signing in with corp failed: ") == 2
+        provider.discovery = None
+        assert client.post("/accounts/oidc/corp/login/").status_code == 302, "what failed is not kept"
+
+
+def test_the_discovery_document_is_read_now_and_then(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    with trusted(provider):
+        for _ in range(3):
+            browser().post("/accounts/oidc/corp/login/")
+        assert provider.visits == [DISCOVERY]
+        monkeypatch.setattr(oidc, "KEPT_SECONDS", -1.0)
+        browser().post("/accounts/oidc/corp/login/")
+    assert provider.visits == [DISCOVERY] * 2
+
+
+def test_no_database_connection_is_held_while_a_provider_is_asked(
+    cast: Cast, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[object] = []
+    real = requests.Session.send
+
+    def watched(*given: Any, **rest: Any) -> requests.Response:
+        held.append(connection.connection)
+        return real(*given, **rest)
+
+    monkeypatch.setattr(requests.Session, "send", watched)
+    provider.claims = of(cast, "olaf")
+    with trusted(provider, opens=True):
+        assert come_back(browser()).status_code == 302
+    assert held == [None] * 3, "for the document, the code and the claims"
+
+
+def test_going_to_a_provider_is_limited_for_each_address(
+    provider: Provider, settings_of_limits: dict[str, str]
+) -> None:
+    settings_of_limits["sign_in_with"] = "2/m/ip"
+    client = browser()
+    with trusted(provider):
+        answers = [client.post("/accounts/oidc/corp/login/").status_code for _ in range(3)]
+        assert answers == [302, 302, 429]
+        assert client.get("/accounts/oidc/corp/login/").status_code == 200
+        assert browser().post("/accounts/oidc/corp/login/").status_code == 302
 
 
 @pytest.mark.parametrize(
