@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import connections
 from django.db.models.signals import post_migrate
 
-from lib import rls
+from lib import db, rls
 
 EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
 NARROWER = {
@@ -46,6 +46,7 @@ class HubConfig(AppConfig):
     def ready(self) -> None:
         from mcphub import account_entries  # noqa: F401 - its receivers are connected by importing it
 
+        db.look_at_all_when_one_broke()
         # Django sends this once per app that has models, after all of them are migrated; one of them is enough.
         post_migrate.connect(grant_application_role, sender=apps.get_app_config("tenants"))
 

@@ -132,8 +132,8 @@ def test_no_database_connection_is_held_while_a_password_is_hashed(
 
 
 @pytest.fixture
-def _busy(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Every turn to hash a password is taken."""
+def _busy(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Every turn to hash a password is taken, once the people have theirs."""
     monkeypatch.setattr(passwords, "WAIT_SECONDS", 0.01)
     for _ in range(passwords.AT_ONCE):
         assert passwords._turns.acquire(timeout=5)

@@ -53,6 +53,7 @@ async def test_what_nothing_asks_for_is_dropped_and_documents_are_read_again_whi
 
     monkeypatch.setattr("access.clients.forget", forget)
     monkeypatch.setattr("access.clients.refresh_due", refresh)
+    monkeypatch.setattr(lifespan, "_forget_sessions", forget)
     monkeypatch.setattr(lifespan, "SLOW_CHORES", 0.0)
     async with asyncio.timeout(30), lifespan.lifespan():
         await forgotten.wait()
