@@ -24,6 +24,8 @@ CHORES = 10.0
 """Seconds between rounds of bookkeeping that no call waits for."""
 SLOW_CHORES = 60.0
 """The same for what looks through whole tables or asks others."""
+CHORES_END = 5.0
+"""Seconds that bookkeeping has to end what it is at when the process ends."""
 
 
 class Unsafe(Exception):
@@ -38,15 +40,18 @@ async def lifespan() -> AsyncIterator[None]:
     async with db.open_pool(size=settings.DATABASE_POOL):
         await _check_role()
         async with open_writer():
+            ending = asyncio.Event()
+            slow = (clients.forget, _forget_sessions, clients.refresh_due)
             chores = [
-                asyncio.create_task(_again_and_again(CHORES, record_use, forget)),
-                asyncio.create_task(
-                    _again_and_again(SLOW_CHORES, clients.forget, _forget_sessions, clients.refresh_due)
-                ),
+                asyncio.create_task(_again_and_again(ending, CHORES, record_use, forget)),
+                asyncio.create_task(_again_and_again(ending, SLOW_CHORES, *slow)),
             ]
             try:
                 yield
             finally:
+                ending.set()
+                # What is in the middle of a statement may end it; only what waits for others is cut off.
+                await asyncio.wait(chores, timeout=CHORES_END)
                 for chore in chores:
                     chore.cancel()
                 await asyncio.gather(*chores, return_exceptions=True)
@@ -97,10 +102,14 @@ async def _forget_sessions() -> None:
         )
 
 
-async def _again_and_again(seconds: float, *chores: Chore) -> None:
-    while True:
-        await asyncio.sleep(seconds)
+async def _again_and_again(ending: asyncio.Event, seconds: float, *chores: Chore) -> None:
+    """Do the chores in their order after each pause, until the end."""
+    while not ending.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), seconds)
         for chore in chores:
+            if ending.is_set():
+                return
             try:
                 await chore()
             except (*db.UNREACHABLE, OperationalError):

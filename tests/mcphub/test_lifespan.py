@@ -33,7 +33,7 @@ async def test_a_chore_that_fails_ends_neither_the_others_nor_itself(
         if len(done) >= 6:
             thrice.set()
 
-    task = asyncio.create_task(lifespan._again_and_again(0, fails, works))
+    task = asyncio.create_task(lifespan._again_and_again(asyncio.Event(), 0, fails, works))
     async with asyncio.timeout(10):
         await thrice.wait()
     task.cancel()
@@ -53,7 +53,6 @@ async def test_what_nothing_asks_for_is_dropped_and_documents_are_read_again_whi
 
     monkeypatch.setattr("access.clients.forget", forget)
     monkeypatch.setattr("access.clients.refresh_due", refresh)
-    monkeypatch.setattr(lifespan, "_forget_sessions", forget)
     monkeypatch.setattr(lifespan, "SLOW_CHORES", 0.0)
     async with asyncio.timeout(30), lifespan.lifespan():
         await forgotten.wait()
