@@ -27,6 +27,7 @@ def _set_the_stage() -> None:
     os.environ["CLIENT_DOCUMENTS_PER_ADDRESS"] = os.environ["CLIENT_REGISTRATIONS_PER_ADDRESS"] = "100000"
     os.environ["CLIENT_REGISTRATIONS"] = "100000"
     os.environ["LOG_LEVEL"] = "WARNING"
+    os.environ["DATABASE_POOL"] = "20"  # tests in threads and beside a browser hold on to theirs
     os.environ.update(_documents.environment)  # before anything makes a TLS context of what it trusts
     _stack.enter_context(database.fresh())
     import django
