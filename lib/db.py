@@ -87,8 +87,13 @@ def _array(tenant_ids: Iterable[int]) -> str:
 
 @asynccontextmanager
 async def open_pool(*, size: int = 8) -> AsyncIterator[Pool]:
-    """Open the async pool of the running event loop; whoever owns the loop's lifespan calls this once."""
+    """Open the async pool of the running event loop; whoever owns the loop's lifespan calls this once.
+
+    RuntimeError where one is open already: the second, when it closes, would take the first away.
+    """
     loop = asyncio.get_running_loop()
+    if loop in _pools:
+        raise RuntimeError("this event loop has an open database pool already; one lifespan to a loop")
     pool: Pool = AsyncConnectionPool(
         conninfo(),
         min_size=1,

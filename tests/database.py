@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -14,6 +15,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from mcphub.stack.postgres import Postgres
 
 FOLDER = Path(os.environ.get("TEST_DATA_DIR", "") or Path(__file__).resolve().parent.parent / ".data" / "test")
+
+Found = TypeVar("Found")
 
 _kept: dict[Path, Postgres] = {}
 
@@ -55,6 +58,24 @@ def doomed() -> Iterator[tuple[dict[str, str], Callable[[], None]]]:
         yield environment, lambda: _drop(postgres, name)
     finally:
         _drop(postgres, name)
+
+
+def apart(ask: Callable[[], Found]) -> Found:
+    """What `ask` finds in the database, asked in a thread that gives its connection back."""
+    from django.db import connections
+
+    try:
+        return ask()
+    finally:
+        connections.close_all()
+
+
+def held_by_others() -> int:
+    """How many connections of Django's pool other threads than this one have."""
+    from django.db import connection, connections
+
+    counted = connections["default"].pool.get_stats()  # type: ignore[attr-defined]
+    return int(counted["pool_size"]) - int(counted["pool_available"]) - int(connection.connection is not None)
 
 
 def superuser_conninfo() -> str:

@@ -7,13 +7,14 @@ import secrets
 
 import psycopg
 import pytest
-from asgiref.sync import sync_to_async
 from django.contrib.sessions.models import Session
-from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
 from mcphub import lifespan
+from tests.database import apart
+
+pytestmark = pytest.mark.asyncio(loop_scope="function")  # a lifespan has an event loop for itself
 
 
 @pytest.mark.parametrize("problem", [ValueError("broken"), psycopg.OperationalError("away")])
@@ -66,10 +67,7 @@ def session(*, minutes: int) -> str:
 
 
 def kept(keys: list[str]) -> list[str]:
-    try:
-        return [key for key in keys if Session.objects.filter(session_key=key).exists()]
-    finally:
-        connection.close()
+    return [key for key in keys if Session.objects.filter(session_key=key).exists()]
 
 
 @pytest.fixture
@@ -88,7 +86,7 @@ async def test_sessions_that_have_run_out_are_deleted(monkeypatch: pytest.Monkey
     monkeypatch.setattr(lifespan, "SLOW_CHORES", 0.0)
     async with asyncio.timeout(30), lifespan.lifespan():
         await refreshed.wait()
-    assert await sync_to_async(kept, thread_sensitive=False)(sessions) == sessions[1:]
+    assert await asyncio.to_thread(apart, lambda: kept(sessions)) == sessions[1:]
 
 
 @pytest.mark.parametrize("name", ["ALLOWED_PRIVATE_HOSTS", "CLIENT_DOCUMENT_HOSTS"])
