@@ -12,6 +12,7 @@ import pytest
 
 from tests import database
 from tests.documents import Documents, serve_documents
+from tests.waiting import until
 
 _stack = contextlib.ExitStack()
 _documents = _stack.enter_context(serve_documents())
@@ -27,7 +28,6 @@ def _set_the_stage() -> None:
     os.environ["CLIENT_DOCUMENTS_PER_ADDRESS"] = os.environ["CLIENT_REGISTRATIONS_PER_ADDRESS"] = "100000"
     os.environ["CLIENT_REGISTRATIONS"] = "100000"
     os.environ["LOG_LEVEL"] = "WARNING"
-    os.environ["DATABASE_POOL"] = "20"  # tests in threads and beside a browser hold on to theirs
     os.environ.update(_documents.environment)  # before anything makes a TLS context of what it trusts
     _stack.enter_context(database.fresh())
     import django
@@ -44,6 +44,14 @@ _set_the_stage()
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     _stack.close()
+
+
+@pytest.fixture(autouse=True)
+def _connections_come_back() -> Iterator[None]:
+    """A thread of a test that keeps its connection takes it from every test that follows."""
+    before = database.held_by_others()
+    yield
+    until(lambda: database.held_by_others() <= before, within=5)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from asgiref.sync import sync_to_async
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test import override_settings
@@ -31,6 +30,7 @@ from tenants import actions as tenant_actions
 from tenants.models import Role, Scope
 from tests.calling import enter
 from tests.cast import Cast
+from tests.database import apart
 from tests.host import Host
 from tests.postgres import as_app, as_owner, end_sessions_of_the_hub, rows
 from tests.waiting import until
@@ -297,7 +297,7 @@ async def test_a_call_cancelled_while_its_started_row_is_on_the_way_is_concluded
     with pytest.raises(asyncio.CancelledError):
         await task
     await writer().write({**ROW, "tenant_id": 1})  # goes the same way, so the started row has landed before it
-    left = await sync_to_async(ledger)()
+    left = await asyncio.to_thread(apart, ledger)
     assert sorted(one.event for one in left) == [Event.FINISHED, Event.STARTED]
     assert {one.outcome for one in left} == {"", "cancelled"}
 

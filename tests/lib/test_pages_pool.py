@@ -15,10 +15,12 @@ def _leave_idle(count: int) -> None:
     meet = threading.Barrier(count)
 
     def use() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-        meet.wait(10)
-        connection.close()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            meet.wait(10)
+        finally:
+            connection.close()
 
     users = [threading.Thread(target=use) for _ in range(count)]
     for user in users:
