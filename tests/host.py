@@ -10,6 +10,9 @@ import httpx2
 
 MODERN = "2026-07-28"
 REVISIONS = ("2025-03-26", "2025-06-18", "2025-11-25", MODERN)
+PREFIX = "io.modelcontextprotocol"
+ENVELOPE = {f"{PREFIX}/protocolVersion": MODERN, f"{PREFIX}/clientCapabilities": {}}
+"""The least a request of 2026-07-28 carries in its `_meta`."""
 _ids = itertools.count(1)
 
 
@@ -94,11 +97,7 @@ class Host:
     def _params(self, params: dict[str, Any] | None) -> dict[str, Any]:
         if self.revision != MODERN:
             return params or {}
-        envelope = {
-            "io.modelcontextprotocol/protocolVersion": MODERN,
-            "io.modelcontextprotocol/clientInfo": {"name": "test-host", "version": "1"},
-            "io.modelcontextprotocol/clientCapabilities": {},
-        }
+        envelope = ENVELOPE | {f"{PREFIX}/clientInfo": {"name": "test-host", "version": "1"}}
         given = params or {}
         return {**given, "_meta": envelope | given.get("_meta", {})}
 

@@ -1,14 +1,18 @@
 """What tests of the ledger share."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from audit.models import Entry
 from tests.cast import Cast
-from tests.gateway.conftest import host
+from tests.gateway.conftest import Make, host
 
-__all__ = ["host"]
+__all__ = ["Make", "host"]
+
+Ledger = Callable[..., list[Any]]
+ROW = {"tenant_id": 1, "event": "changed", "actor": "test"}
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """JSON-RPC batches, which revision 2025-03-26 has and no other."""
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx2
 import pytest
 
 from tests.cast import Cast
+from tests.gateway.conftest import Make
 from tests.host import REVISIONS, Answer, Host
-
-Make = Callable[..., Host]
 
 BATCHED = REVISIONS[0]
 

@@ -1,16 +1,14 @@
 """A host lists and calls tools, on every revision."""
 
 import re
-from collections.abc import Callable
 
 import pytest
 
 from tests import tokens
 from tests.cast import Cast
-from tests.host import MODERN, REVISIONS, Host
+from tests.gateway.conftest import Make
+from tests.host import MODERN, REVISIONS
 from tests.ledger import calls
-
-Make = Callable[..., Host]
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

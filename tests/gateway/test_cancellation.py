@@ -3,7 +3,7 @@
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ import pytest
 
 from audit.models import Entry
 from tests.cast import Cast
+from tests.gateway.conftest import Make
 from tests.host import MODERN, REVISIONS, Answer, Host
 from tests.ledger import calls
 from tests.waiting import until
-
-Make = Callable[..., Host]
 
 LEGACY = "2025-11-25"
 

@@ -1,6 +1,5 @@
 """The trace context that a host sends is on both ledger entries of its call; anything else is dropped."""
 
-from collections.abc import Callable
 from typing import cast as cast_to
 
 import pytest
@@ -8,12 +7,11 @@ import pytest
 from gateway.visit import Visit
 from tenants.caller import Caller
 from tests.cast import Cast
+from tests.gateway.conftest import Make
 from tests.host import REVISIONS, Host
 from tests.ledger import calls
 from tools.catalog import Catalog
 from tools.values import Origin
-
-Make = Callable[..., Host]
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 OTHER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"

@@ -12,16 +12,13 @@ from policy.models import Limit
 from tenants import actions as tenant_actions
 from tenants.models import Tenant
 from tests.cast import Cast
-from tests.gateway.conftest import host
-from tests.host import Host
+from tests.gateway.conftest import Make, host
 from tests.postgres import as_app, as_owner, rows
 from tools import actions
 from tools.manifest import estimated_tokens, manifest, manifest_hash
 from tools.models import Connection, Tool, Version
 
 __all__ = ["host"]
-
-Make = Callable[..., Host]
 
 
 def test_publishing_freezes_the_draft_as_the_next_version(cast: Cast) -> None:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from lib.fetch import Outbound
-from tenants.caller import Caller
-from tests.tools.test_kind_http import make_tool
+from tests.tools.upstream import CALLER, make_tool
 from tools.catalog import LiveConnection
 from tools.errors import ToolError
 from tools.kinds.http_request import build
@@ -28,18 +27,6 @@ CONNECTION = LiveConnection(
     username="",
     secret="",
     allow_hosts=frozenset(),
-)
-CALLER = Caller(
-    tenant_id=1,
-    tenant_slug="support",
-    member_id=1,
-    user_id=1,
-    username="dana",
-    role="user",
-    credential="key:1",
-    client="",
-    scopes=frozenset(),
-    reach=frozenset(),
 )
 
 # Text that is likely to hurt, mixed with text of any other kind.
