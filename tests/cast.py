@@ -93,6 +93,10 @@ class Cast:
             spelled = {name.replace("_", "."): implied for name, implied in implies.items()}
             tenant_actions.define_scopes(tenant, scopes, actor="system", implies=spelled)
 
+    def change_scope(self, tenant: Tenant, name: str, **fields: Any) -> None:
+        with self.see(tenant):
+            tenant.scopes.filter(name=name).update(**fields)
+
     def draft(self, tenant: Tenant, name: str = "echo", **fields: Any) -> Tool:
         """A tool that is not published: the function of that name, unless `fields` say otherwise."""
         described = functions.load().get(fields.get("config", {}).get("function", name))

@@ -1,6 +1,7 @@
 """A person with a browser, without the browser: signs in, reads the consent page, answers it. Speaks plain HTTP.
 
-For the sake of every test that needs a token. What only a real browser shows (keyboard, narrow screens, the content
+For the sake of every test that needs a token from a hub that runs; within one process `tests.access.asking` is shorter,
+and where nobody need be asked `tests.tokens`. What only a real browser shows (keyboard, narrow screens, the content
 security policy) is tested in one.
 """
 
@@ -42,6 +43,12 @@ class Form:
         for box in self.boxes:
             if box.name == name and not box.fixed:
                 box.ticked = box.value in values
+
+    def choose(self, scopes: Collection[str] | None, span: str | None) -> None:
+        """On a consent page: exactly these scopes, and for how long; None for what it proposes."""
+        for name, values in (("scopes", scopes), ("span", None if span is None else [span])):
+            if values is not None:
+                self.tick(name, values)
 
     def offers(self, name: str) -> dict[str, bool]:
         """What can be ticked, and what is."""
@@ -104,6 +111,13 @@ def form_with(page: str, name: str) -> Form | None:
     return None
 
 
+def consent_form(page: str, which: object = "") -> Form:
+    """The form of a consent page, which this must be; `which` is told where it is not."""
+    form = form_with(page, "decision")
+    assert form is not None, f"no consent page {which}: {words(page)}"
+    return form
+
+
 def answer_of(location: str) -> dict[str, str]:
     """The parameters of an authorization response; each must be there once."""
     found = parse_qs(urlsplit(location).query, keep_blank_values=True)
@@ -137,11 +151,8 @@ class Person:
         page = self.open(url)
         if page.is_redirect:
             return self.leads_to(page)
-        form = self.consent(page)
-        if scopes is not None:
-            form.tick("scopes", scopes)
-        if span is not None:
-            form.tick("span", [span])
+        form = consent_form(page.text, page)
+        form.choose(scopes, span)
         answered = self.submit(page, form, decision="deny" if deny else "allow")
         assert answered.is_redirect, f"the consent was answered with {answered.status_code}: {words(answered.text)}"
         return self.leads_to(answered)
@@ -168,12 +179,6 @@ class Person:
     def sign_out(self) -> None:
         """Forget every cookie, as a new browser would."""
         self.http.cookies.clear()
-
-    def consent(self, page: httpx2.Response) -> Form:
-        """The form of a consent page."""
-        form = form_with(page.text, "decision")
-        assert form is not None, f"no consent page but {page.status_code} at {page.url}: {words(page.text)}"
-        return form
 
     def submit(self, page: httpx2.Response, form: Form, **button: str) -> httpx2.Response:
         """Press a button of a form on this page."""

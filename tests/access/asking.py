@@ -1,23 +1,21 @@
-"""What tests of consent share: clients, a furnished tenant, authorization URLs, and a browser without a network."""
+"""A person before the consent page, from inside this process: what is asked, what is answered, what the client is told.
 
-import datetime
-import secrets
+The same over HTTP, with a sign-in on the way, is `tests.person`; what a program does with its answer is `grants`.
+"""
+
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from django.conf import settings
 from django.test import Client as Browser
-from django.utils import timezone
 
 from access.models import Client, Consent
 from audit.models import Entry
-from tenants.models import Scope, Tenant, User
+from tenants.models import Tenant, User
+from tests import ledger, tokens
+from tests.access import sent
 from tests.cast import Cast
-from tests.person import Form, answer_of, form_with
-
-CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-"""RFC 7636 appendix B."""
+from tests.person import Form, answer_of, consent_form
 
 
 def furnish(cast: Cast, tenant: Tenant | None = None) -> None:
@@ -37,35 +35,6 @@ def tool(cast: Cast, tenant: Tenant, name: str, *scopes: str, **fields: Any) -> 
     cast.tool(tenant, name, config={"function": "echo"}, scopes=list(scopes), **fields)
 
 
-def change_scope(cast: Cast, tenant: Tenant, name: str, **fields: Any) -> None:
-    with cast.see(tenant):
-        Scope.objects.filter(tenant=tenant, name=name).update(**fields)
-
-
-def described(name: str = "Acme Desk", domain: str = "desk.example", **fields: Any) -> Client:
-    """A client of a metadata document that is fresh, so that nobody fetches it."""
-    return _client(
-        client_id=f"https://{domain}/{secrets.token_hex(4)}.json",
-        name=name,
-        redirect_uris=f"https://{domain}/callback",
-        registration_source="cimd",
-        fetched_at=timezone.now(),
-        cimd_expires_at=timezone.now() + datetime.timedelta(hours=1),
-        **fields,
-    )
-
-
-def registered(name: str = "Claude Code", uri: str = "http://localhost:1/callback", **fields: Any) -> Client:
-    """A client that registered itself."""
-    return _client(name=name, redirect_uris=uri, registration_source="dcr", **fields)
-
-
-def _client(**fields: Any) -> Client:
-    return Client.objects.create(
-        client_type="public", authorization_grant_type="authorization-code", client_secret="", **fields
-    )
-
-
 @dataclass
 class Asking:
     """One person's browser before one tenant's consent page, for one client."""
@@ -75,19 +44,15 @@ class Asking:
     client: Client
     browser: Browser
 
+    @property
+    def redirect_uri(self) -> str:
+        return str(self.client.redirect_uris.split()[0])
+
     def url(self, **changed: Any) -> str:
         """The authorization URL; a parameter given as None is left out, a list is sent repeatedly."""
-        query = {
-            "response_type": "code",
-            "client_id": self.client.client_id,
-            "redirect_uri": self.client.redirect_uris.split()[0],
-            "code_challenge": CHALLENGE,
-            "code_challenge_method": "S256",
-            "resource": f"{settings.BASE_URL}/t/{self.tenant.slug}/mcp",
-            "state": "xyz",
-        } | changed
-        sent = {name: value for name, value in query.items() if value is not None}
-        return f"/authorize?{urlencode(sent, doseq=True, quote_via=quote)}"
+        resource = f"{settings.BASE_URL}/t/{self.tenant.slug}/mcp"
+        usual = {"redirect_uri": self.redirect_uri}
+        return f"/authorize?{sent.encoded(sent.authorization(self.client.client_id, resource, **(usual | changed)))}"
 
     def get(self, **changed: Any) -> Any:
         return self.browser.get(self.url(**changed))
@@ -95,9 +60,7 @@ class Asking:
     def form(self, **changed: Any) -> Form:
         """The form of the page, which must be there."""
         response = self.get(**changed)
-        form = form_with(response.content.decode(), "decision")
-        assert form is not None, (response.status_code, response.headers)
-        return form
+        return consent_form(response.content.decode(), response)
 
     def post(self, form: Form, decision: str = "allow", **changed: Any) -> Any:
         return self.browser.post(self.url(**changed), form.data() | {"decision": decision})
@@ -105,17 +68,13 @@ class Asking:
     def allow(self, *scopes: str, span: str | None = None, **changed: Any) -> dict[str, str]:
         """Say yes to exactly these scopes, or to what is proposed; what the client is told."""
         form = self.form(**changed)
-        if scopes:
-            form.tick("scopes", scopes)
-        if span:
-            form.tick("span", [span])
+        form.choose(scopes or None, span)
         return self.told(self.post(form, **changed))
 
     def told(self, response: Any) -> dict[str, str]:
         """The answer that the client gets at its redirect URI."""
         assert response.status_code == 302, response.content.decode()
-        uri = self.client.redirect_uris.split()[0]
-        assert response["Location"].startswith(f"{uri}?"), response["Location"]
+        assert response["Location"].startswith(f"{self.redirect_uri}?"), response["Location"]
         return answer_of(response["Location"])
 
     def consent(self) -> Consent:
@@ -124,11 +83,10 @@ class Asking:
 
     def refusals(self) -> list[str]:
         """The reasons of the refusals that the tenant's ledger holds, the oldest first."""
-        return [entry.reason for entry in self.entries("access.refused")]
+        return ledger.reasons(self.cast, self.tenant)
 
-    def entries(self, event: str) -> list[Entry]:
-        with self.cast.see(self.tenant):
-            return list(Entry.objects.filter(tenant_id=self.tenant.pk, event=event).order_by("id"))
+    def changes(self) -> list[Entry]:
+        return ledger.entries(self.cast, self.tenant, "changed")
 
 
 def asking(
@@ -137,4 +95,4 @@ def asking(
     """uma at acme before the page of a described client, unless said otherwise."""
     browser = Browser()
     browser.force_login(user or cast.uma)
-    return Asking(cast=cast, tenant=tenant or cast.acme, client=client or described(), browser=browser)
+    return Asking(cast=cast, tenant=tenant or cast.acme, client=client or tokens.described(), browser=browser)

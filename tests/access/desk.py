@@ -1,4 +1,7 @@
-"""What the tests of the authorization server start from: a tenant with two tools, a person, and a look behind."""
+"""A hub that runs, furnished for programs: tenants with two tools, uma at her browser, and a look behind the scenes.
+
+The same without a server is `asking` for her part and `grants` for the program's.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ import psycopg
 
 from access.actions.consents import revoke_consent
 from access.models import Client, Consent
-from audit.models import Entry, Event
 from tenants.models import Tenant
-from tests.access.program import REDIRECT, Program
+from tests import tokens
+from tests.access.program import Program
+from tests.access.sent import REDIRECT
 from tests.cast import Cast
 from tests.clients.hosts import Visit
 from tests.host import Host
@@ -49,13 +53,7 @@ class Desk:
 
     def client(self, *redirect_uris: str, **fields: Any) -> Client:
         """A public program that an admin of the hub registered."""
-        described = {
-            "name": "Notes program",
-            "client_type": Client.CLIENT_PUBLIC,
-            "authorization_grant_type": Client.GRANT_AUTHORIZATION_CODE,
-            "redirect_uris": " ".join(redirect_uris or [REDIRECT]),
-        }
-        return Client.objects.create(**(described | fields))
+        return tokens.client(name="Notes program", redirect_uris=" ".join(redirect_uris or [REDIRECT]), **fields)
 
     def program(self, *redirect_uris: str) -> Program:
         client = self.client(*redirect_uris)
@@ -95,13 +93,6 @@ class Desk:
             "UPDATE access_accesstoken SET expires = now() - interval '1 second' WHERE tenant_id = %s",
             [self.cast.acme.pk],
         )
-
-    def refusals(self, tenant: Tenant | None = None) -> list[Entry]:
-        """What was refused at acme (or that tenant), the oldest first."""
-        there = tenant or self.cast.acme
-        with self.cast.see(there):
-            found = Entry.objects.filter(tenant_id=there.pk, event=Event.TURNED_AWAY)
-            return list(found.order_by("id"))
 
 
 @contextmanager

@@ -1,109 +1,55 @@
-"""A program that was let in: what a client does at the authorization server once a person has said yes."""
+"""A program that was let in: its codes and tokens, from inside this process and without a page or a server between.
+
+Of its person only the consent is there; what a person is asked before is `asking`.
+"""
 
 import base64
 import datetime
-import hashlib
-import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from django.http import HttpRequest
 from django.test import Client as Browser
 from django.test import RequestFactory
 from django.utils import timezone
 
-from access.models import AccessToken, AuthMethod, Client, Consent, RefreshToken, digest_of
+from access.models import AccessToken, Client, RefreshToken, digest_of
 from access.oauth import authorization
-from audit.models import Entry, Event
 from tenants.addresses import resource
-from tenants.models import Member, Tenant, User
+from tenants.models import Tenant, User
+from tests import ledger
+from tests.access import sent
+from tests.access.sent import FORM, VERIFIER, encoded
 from tests.cast import Cast
-
-REDIRECT = "http://127.0.0.1:5555/callback"
-FORM = "application/x-www-form-urlencoded"
-
-
-def register(**fields: Any) -> Client:
-    """A public client that names itself, unless `fields` say otherwise; a `secret` is kept as its digest."""
-    kept = (
-        {"client_secret": digest_of(fields.pop("secret")), "client_type": "confidential"} if "secret" in fields else {}
-    )
-    given = {
-        "client_id": f"app-{secrets.token_hex(8)}",
-        "name": "An app",
-        "redirect_uris": "http://127.0.0.1/callback",
-        "client_type": "public",
-        "authorization_grant_type": "authorization-code",
-        "registration_source": "dcr",
-        "hash_client_secret": False,
-    }
-    return Client.objects.create(**{**given, **kept, **fields})
-
-
-def machine(cast: Cast, member: Member, *, scopes: Sequence[str], **fields: Any) -> Client:
-    """A machine of acme that acts as this member; its secret is `s3cret`."""
-    given = {
-        "auth_method": AuthMethod.BASIC,
-        "authorization_grant_type": "client-credentials",
-        "redirect_uris": "",
-        "registration_source": "manual",
-        "secret": "s3cret",
-    }
-    with cast.see(cast.acme):
-        return register(tenant=cast.acme, member=member, scopes=list(scopes), **{**given, **fields})
+from tests.tokens import consent, registered
 
 
 @dataclass
-class Program:
+class LetIn:
     """A client, the person who let it in, and how long that lasts (None: until revoked)."""
 
     cast: Cast
-    client: Client = field(default_factory=register)
+    client: Client = field(default_factory=registered)
     scopes: Sequence[str] = ("a.read", "a.write")
     lasts: datetime.timedelta | None = None
     tenant: Tenant = field(default=None)  # type: ignore[assignment]
     user: User = field(default=None)  # type: ignore[assignment]
-    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
+    verifier: str = VERIFIER
 
     def __post_init__(self) -> None:
         self.tenant = self.tenant or self.cast.acme
         self.user = self.user or self.cast.uma
         self.cast.scopes(self.tenant, {"a.read": "Read", "a.write": "Write"})
         self.resource = resource(self.tenant.slug)
-        now = timezone.now()
-        with self.cast.see(self.tenant):
-            self.consent = Consent.objects.create(
-                tenant=self.tenant,
-                member=self.cast.member(self.tenant, self.user),
-                client=self.client,
-                scopes=list(self.scopes),
-                shown={},
-                shown_hash="x",
-                redirect_origin="http://127.0.0.1",
-                given_at=now,
-                until=now + self.lasts if self.lasts is not None else None,
-            )
-
-    def query(self, **changes: Any) -> dict[str, Any]:
-        """What it puts into the URL of /authorize; None leaves a parameter out, a list repeats it."""
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
-        usual = {
-            "response_type": "code",
-            "client_id": self.client.client_id,
-            "redirect_uri": REDIRECT,
-            "scope": " ".join(self.scopes),
-            "state": "s%25 é",
-            "code_challenge": challenge,
-            "code_challenge_method": "S256",
-            "resource": self.resource,
-        }
-        return {name: value for name, value in {**usual, **changes}.items() if value is not None}
+        until = timezone.now() + self.lasts if self.lasts is not None else None
+        self.consent = consent(self.cast, self.user, self.tenant, by=self.client, scopes=list(self.scopes), until=until)
 
     def asked(self, **changes: Any) -> authorization.Asked:
-        """What `check` makes of it; raises as that does."""
-        request = visit(self.query(**changes))
+        """What `check` makes of its request; raises as that does."""
+        usual = {"scope": " ".join(self.scopes), "state": "s%25 é"}
+        request = visit(sent.authorization(self.client.client_id, self.resource, self.verifier, **(usual | changes)))
         sought = authorization.sought(request)
         with self.cast.see(*([self.tenant] if sought == self.tenant.pk else [self.cast.beta])):
             return authorization.check(request)
@@ -119,31 +65,19 @@ class Program:
 
     def exchange(self, code: str, **changes: Any) -> dict[str, Any]:
         """The form that exchanges a code."""
-        usual = {
-            "grant_type": "authorization_code",
-            "code": code,
-            "client_id": self.client.client_id,
-            "redirect_uri": REDIRECT,
-            "code_verifier": self.verifier,
-        }
-        return {name: value for name, value in {**usual, **changes}.items() if value is not None}
+        return sent.exchange(self.client.client_id, code, self.verifier, **changes)
 
     def redeem(self, code: str, **changes: Any) -> Any:
         return post("/token", self.exchange(code, **changes))
 
-    def tokens(self) -> Any:
+    def tokens(self, **changes: Any) -> Any:
         """A first pair of tokens."""
-        answer = self.redeem(self.code())
+        answer = self.redeem(self.code(), **changes)
         assert answer.status_code == 200, answer.content
         return answer.json()
 
-    def refreshing(self, token: str, **changes: Any) -> dict[str, Any]:
-        """The form that exchanges a refresh token."""
-        usual = {"grant_type": "refresh_token", "refresh_token": token, "client_id": self.client.client_id}
-        return {**usual, **changes}
-
     def refresh(self, token: str, **changes: Any) -> Any:
-        return post("/token", self.refreshing(token, **changes))
+        return post("/token", sent.refreshing(self.client.client_id, token, **changes))
 
     def live(self) -> tuple[int, int]:
         """How many access and refresh tokens of this consent are live."""
@@ -161,18 +95,16 @@ class Program:
 
     def reasons(self) -> list[str]:
         """Why the tenant's ledger says that somebody was turned away, the oldest first."""
-        with self.cast.see(self.tenant):
-            entries = Entry.objects.filter(tenant_id=self.tenant.pk, event=Event.TURNED_AWAY).order_by("id")
-            return list(entries.values_list("reason", flat=True))
+        return ledger.reasons(self.cast, self.tenant)
 
 
-def visit(query: dict[str, Any]) -> HttpRequest:
-    return RequestFactory().get(f"/authorize?{urlencode(query, doseq=True)}")
+def visit(query: Mapping[str, Any]) -> HttpRequest:
+    return RequestFactory().get(f"/authorize?{encoded(query)}")
 
 
-def post(path: str, form: dict[str, Any], **headers: str) -> Any:
+def post(path: str, form: Mapping[str, Any], **headers: str) -> Any:
     """A form, posted by a program."""
-    return Browser(headers=headers).post(path, urlencode(form, doseq=True), content_type=FORM)
+    return Browser(headers=headers).post(path, encoded(form), content_type=FORM)
 
 
 def basic(client_id: str, secret: str) -> str:

@@ -1,20 +1,16 @@
-"""A program that asks for access, in the least HTTP it takes, so that a test can get any one part of it wrong."""
+"""A program that asks for access over HTTP, at a hub that runs: from its registration to its tokens."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
-from urllib.parse import urlencode
+from typing import Any, Self
 
 import httpx2
 
-REDIRECT: Final = "http://127.0.0.1:33420/callback"
-Fields = Mapping[str, str | Iterable[str] | None]
-"""Parameters of a request: a value, several of one name, or None to leave out what would be sent."""
+from tests.access import sent
+from tests.access.sent import FORM, REDIRECT, encoded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,52 +46,26 @@ class Program:
     def __exit__(self, *_: object) -> None:
         self.http.close()
 
-    def resource(self, slug: str) -> str:
-        return f"{self.base}/t/{slug}/mcp"
-
-    def ask(self, slug: str, scope: str | None = None, **changed: str | Iterable[str] | None) -> Asked:
+    def ask(self, slug: str, scope: str | None = None, **changed: Any) -> Asked:
         """An authorization request with PKCE for one tenant."""
         verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(16)
-        sent: dict[str, str | Iterable[str] | None] = {
-            "response_type": "code",
-            "client_id": self.client_id,
-            "redirect_uri": self.redirect_uri,
-            "code_challenge": challenge(verifier),
-            "code_challenge_method": "S256",
-            "state": state,
-            "resource": self.resource(slug),
-            "scope": scope,
-        }
-        url = f"{self.base}/authorize?{encoded(sent | changed)}"
-        return Asked(url=url, verifier=verifier, state=state, resource=self.resource(slug))
+        resource = f"{self.base}/t/{slug}/mcp"
+        usual = {"redirect_uri": self.redirect_uri, "state": state, "scope": scope}
+        query = sent.authorization(self.client_id, resource, verifier, **(usual | changed))
+        return Asked(url=f"{self.base}/authorize?{encoded(query)}", verifier=verifier, state=state, resource=resource)
 
-    def redeem(self, asked: Asked, code: str, **changed: str | Iterable[str] | None) -> httpx2.Response:
+    def redeem(self, asked: Asked, code: str, **changed: Any) -> httpx2.Response:
         """Give a code for tokens."""
-        return self.token(
-            grant_type="authorization_code",
-            **{"code": code, "redirect_uri": self.redirect_uri, "code_verifier": asked.verifier} | changed,
-        )
+        usual = {"redirect_uri": self.redirect_uri}
+        return self.post("/token", sent.exchange(self.client_id, code, asked.verifier, **(usual | changed)))
 
-    def refresh(self, token: str, **changed: str | Iterable[str] | None) -> httpx2.Response:
-        return self.token(grant_type="refresh_token", **{"refresh_token": token} | changed)
+    def refresh(self, token: str, **changed: Any) -> httpx2.Response:
+        return self.post("/token", sent.refreshing(self.client_id, token, **changed))
 
-    def revoke(self, token: str, **changed: str | Iterable[str] | None) -> httpx2.Response:
+    def revoke(self, token: str, **changed: Any) -> httpx2.Response:
         """RFC 7009."""
         return self.post("/revoke", {"token": token, "client_id": self.client_id} | changed)
 
-    def token(self, **sent: str | Iterable[str] | None) -> httpx2.Response:
-        return self.post("/token", {"client_id": self.client_id} | sent)
-
-    def post(self, path: str, sent: Fields, **headers: str) -> httpx2.Response:
+    def post(self, path: str, form: Mapping[str, Any]) -> httpx2.Response:
         """A form to one of the endpoints; whatever it answers. No redirect is followed."""
-        form = {"content-type": "application/x-www-form-urlencoded"} | headers
-        return self.http.post(f"{self.base}{path}", content=encoded(sent), headers=form)
-
-
-def challenge(verifier: str) -> str:
-    """S256 (RFC 7636)."""
-    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
-
-
-def encoded(fields: Fields) -> str:
-    return urlencode({name: value for name, value in fields.items() if value is not None}, doseq=True)
+        return self.http.post(f"{self.base}{path}", content=encoded(form), headers={"content-type": FORM})

@@ -135,8 +135,7 @@ def test_what_a_scope_comes_to_imply_is_not_in_the_tokens_of_programs(cast: Cast
 def test_a_token_carries_no_scope_that_is_not_for_the_role_any_more(cast: Cast) -> None:
     cast.scopes(cast.acme, {"a.read": "Read", "a.write": "Write"})
     _, secret = tokens.granted(cast, cast.uma, scopes="a.read a.write")
-    with cast.see(cast.acme):
-        cast.acme.scopes.filter(name="a.write").update(roles=["admin"])
+    cast.change_scope(cast.acme, "a.write", roles=["admin"])
     (door,) = at_the_door((cast.acme.slug, secret))
     assert door is not None
     assert door.caller is not None
@@ -242,8 +241,7 @@ def test_all_credentials_of_one_read_are_answered_each_by_its_own(cast: Cast) ->
 
 def test_a_demoted_member_keeps_only_what_the_new_role_may_hold(cast: Cast) -> None:
     cast.scopes(cast.acme, {"a.read": "Read", "a.admin": "All"})
-    with cast.see(cast.acme):
-        cast.acme.scopes.filter(name="a.admin").update(roles=["admin"])
+    cast.change_scope(cast.acme, "a.admin", roles=["admin"])
     _, secret = cast.key(cast.adam)
     with cast.see(cast.acme):
         cast.acme.members.filter(user=cast.adam).update(role="user")

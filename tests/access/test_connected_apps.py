@@ -11,9 +11,10 @@ from django.test import Client as Browser
 from access.actions.consents import revoke_consents_of_client
 from access.models import Consent, Grant
 from audit.entries import INSTANCE
-from tests.access.asking import Asking, asking, described, furnish
+from tests.access.asking import Asking, asking, furnish
 from tests.cast import Cast
 from tests.person import words
+from tests.tokens import described
 
 APPS = "/account/apps/"
 
@@ -103,7 +104,7 @@ def test_revoking_ends_its_tokens_and_is_in_the_ledger(acme: Cast) -> None:
     with acme.see():
         assert Consent.objects.get(pk=consent.pk).revoked_at is not None
         assert not Grant.objects.filter(consent=consent, used_at=None).exists()
-    entry = ask.entries("changed")[-1]
+    entry = ask.changes()[-1]
     assert (entry.actor, entry.reason) == (acme.uma.username, "revoked")
     assert ask.get(scope="tickets.read").status_code == 200  # it has to be allowed anew
 
@@ -112,7 +113,7 @@ def test_revoking_twice_is_once(acme: Cast) -> None:
     ask = _connected(acme)
     consent = ask.consent()
     assert [_revoke(ask.browser, consent).status_code for _ in range(2)] == [302, 302]
-    assert [entry.reason for entry in ask.entries("changed")].count("revoked") == 1
+    assert [entry.reason for entry in ask.changes()].count("revoked") == 1
 
 
 def test_revoking_everything_leaves_what_others_allowed(acme: Cast) -> None:

@@ -17,9 +17,10 @@ from access.consent import offer
 from access.models import AccessToken, Consent, Grant, OutsideIssuer, digest_of
 from access.oauth import families
 from tenants.models import Member, Tenant
-from tests.access.asking import Asking, asking, change_scope, described, furnish, registered, tool
+from tests.access.asking import Asking, asking, furnish, tool
 from tests.cast import Cast
 from tests.person import Person, answer_of, form_with, words
+from tests.tokens import described, registered
 from tests.waiting import until
 from tools.actions import publish
 from tools.models import Tool
@@ -63,7 +64,7 @@ def test_a_yes_makes_a_code_for_what_was_ticked_and_a_consent_with_what_was_show
     assert grant.until == consent.until == consent.given_at + datetime.timedelta(days=1)
     assert consent.shown_hash == hashlib.sha256(orjson.dumps(consent.shown, option=orjson.OPT_SORT_KEYS)).hexdigest()
     assert consent.shown["scopes"]["tickets.close"]["tools"] == {"close_ticket": "destructive"}
-    entry = ask.entries("changed")[-1]
+    entry = ask.changes()[-1]
     assert (entry.actor, entry.reason) == (acme.uma.username, "granted")
 
 
@@ -96,7 +97,7 @@ def test_nothing_ticked_is_said_beside_the_boxes_and_keeps_what_was_chosen(acme:
 
 
 def test_no_time_chosen_is_said_and_keeps_what_was_ticked(acme: Cast) -> None:
-    change_scope(acme, acme.acme, "tickets.read", needed=True)
+    acme.change_scope(acme.acme, "tickets.read", needed=True)
     ask = asking(acme)
     form = ask.form()
     form.tick("span", [])
@@ -109,7 +110,7 @@ def test_no_time_chosen_is_said_and_keeps_what_was_ticked(acme: Cast) -> None:
 
 
 def test_a_needed_scope_cannot_be_unticked_and_an_implied_one_comes_along(acme: Cast) -> None:
-    change_scope(acme, acme.acme, "tickets.read", needed=True)
+    acme.change_scope(acme.acme, "tickets.read", needed=True)
     acme.scopes(acme.acme, {"notes.all": "Everything with notes"}, notes_all=["notes.write"])
     ask = asking(acme)
     told = ask.allow("notes.all", scope="notes.all tickets.read")
@@ -174,7 +175,7 @@ def test_what_a_scope_comes_to_imply_is_asked_for(acme: Cast) -> None:
     ask = asking(acme)
     ask.allow("notes.write")
     assert ask.get(scope="notes.write").status_code == 302
-    change_scope(acme, acme.acme, "notes.write", implies=["tickets.close"])
+    acme.change_scope(acme.acme, "notes.write", implies=["tickets.close"])
     page = ask.get(scope="notes.write")
     assert (page.status_code, "Close tickets new" in _says(page)) == (200, True)
 
@@ -212,7 +213,7 @@ def test_widening_keeps_what_it_had_and_ends_nothing(acme: Cast) -> None:
     with acme.see():
         assert Grant.objects.get(pk=first.pk).used_at is None
     assert second.scope == "notes.write"
-    assert ask.entries("changed")[-1].reason == "widened"
+    assert ask.changes()[-1].reason == "widened"
 
 
 @pytest.mark.parametrize("less", [{"scopes": ("tickets.read",)}, {"scopes": (), "span": "hour"}])
@@ -278,7 +279,7 @@ def test_who_is_a_member_no_more_is_not_asked(acme: Cast) -> None:
 
 
 def test_what_the_role_may_not_hold_is_not_offered(acme: Cast) -> None:
-    change_scope(acme, acme.acme, "tickets.close", roles=["owner"])
+    acme.change_scope(acme.acme, "tickets.close", roles=["owner"])
     ask = asking(acme)
     said = _says(ask.get())
     assert set(ask.form().offers("scopes")) == {"tickets.read", "notes.write"}

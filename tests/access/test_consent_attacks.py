@@ -10,9 +10,11 @@ from django.test import Client as Browser
 
 from access.models import Admission, Client, Consent, Grant
 from audit.models import Entry
-from tests.access.asking import Asking, asking, described, furnish, registered
+from tests import tokens
+from tests.access.asking import Asking, asking, furnish
 from tests.cast import Cast
 from tests.person import form_with, words
+from tests.tokens import described, registered
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def test_nothing_is_sent_to_an_address_that_is_not_registered(acme: Cast, uri: s
     "uri", ["http://localhost:1/other", "http://127.0.0.1:1/callback", "http://localhost.evil:1/callback"]
 )
 def test_only_the_port_of_a_loopback_address_is_free(acme: Cast, uri: str) -> None:
-    ask = asking(acme, registered())
+    ask = asking(acme, registered(uri="http://localhost:1/callback"))
     assert _stays_here(ask.get(redirect_uri=uri))
     assert ask.get(redirect_uri="http://localhost:50123/callback").status_code == 200
 
@@ -282,15 +284,7 @@ def test_a_yes_for_one_client_is_none_for_another(acme: Cast) -> None:
 
 def test_a_client_of_another_tenant_is_unknown(acme: Cast) -> None:
     with acme.see():
-        client = Client.objects.create(
-            tenant=acme.beta,
-            name="Beta only",
-            client_type="public",
-            authorization_grant_type="authorization-code",
-            client_secret="",
-            redirect_uris="https://desk.example/callback",
-            registration_source="manual",
-        )
+        client = tokens.client(tenant=acme.beta, name="Beta only", redirect_uris="https://desk.example/callback")
     ask = asking(acme, client)
     assert _stays_here(ask.get())
     assert ask.refusals() == ["unknown_client"]

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.access.asking import asking, described, furnish, registered, tool
+from tests.access.asking import asking, furnish, tool
 from tests.browser import opened
 from tests.cast import Cast
 from tests.person import answer_of
+from tests.tokens import described, registered
 
 pytestmark = pytest.mark.browser
 

@@ -23,11 +23,8 @@ from audit.models import Entry
 from lib import db
 from mcphub.lifespan import lifespan
 from tests.access.test_machines import es256
-from tests.access.test_registration import fresh_buckets
 from tests.documents import JSON, Answer, Documents
 from tests.waiting import until
-
-__all__ = ["fresh_buckets"]
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
 _numbers = iter(range(10**6))

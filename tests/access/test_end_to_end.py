@@ -27,10 +27,9 @@ from playwright.sync_api import Page, Route
 
 from access.actions.clients import create_machine
 from access.models import AuthMethod, Client
-from tests.access.desk import READ, WRITE, Desk, furnished
+from tests.access.desk import READ, WRITE, Desk
 from tests.access.program import Program
 from tests.browser import opened
-from tests.cast import Cast
 from tests.clients import hosts, python_host
 from tests.clients.hosts import Visit
 from tests.clients.python_host import Browser, Memory
@@ -41,12 +40,6 @@ TYPESCRIPT: Final = [
     pytest.param("sdk", "2025-11-25", id="v1"),
     pytest.param("client", "2026-07-28", id="v2"),
 ]
-
-
-@pytest.fixture
-def desk(hub: list[str], cast: Cast) -> Iterator[Desk]:
-    with furnished(hub[0], cast) as desk:
-        yield desk
 
 
 def said(result: CallToolResult | dict[str, Any]) -> str:

@@ -18,8 +18,7 @@ from tests.postgres import as_owner, rows
 def scoped(cast: Cast) -> Cast:
     """a.write implies a.read; only owners may hold a.admin."""
     cast.scopes(cast.acme, {"a.read": "Read", "a.write": "Write", "a.admin": "All"}, a_write=["a.read"])
-    with cast.see(cast.acme):
-        cast.acme.scopes.filter(name="a.admin").update(roles=["owner"])
+    cast.change_scope(cast.acme, "a.admin", roles=["owner"])
     return cast
 
 
@@ -49,8 +48,7 @@ def test_a_scope_beyond_the_member_is_refused_with_what_is_allowed(scoped: Cast,
 def test_a_scope_that_implies_more_than_the_member_may_hold_brings_all_of_it_within_reach(scoped: Cast) -> None:
     """Whoever may hold a scope may hold what it implies; the two cannot contradict each other."""
     scoped.scopes(scoped.acme, {"a.all": "All"}, a_all=["a.admin"])
-    with scoped.see(scoped.acme):
-        scoped.acme.scopes.filter(name="a.all").update(roles=[Role.USER])
+    scoped.change_scope(scoped.acme, "a.all", roles=[Role.USER])
     assert scoped.key(scoped.uma, scopes=["a.all"])[0].scopes == ["a.all"]
 
 

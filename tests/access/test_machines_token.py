@@ -9,22 +9,21 @@ from access.models import AccessToken, Admission, Client, RefreshToken, digest_o
 from audit.models import Entry, Event
 from tenants.addresses import resource
 from tenants.models import Member, Role, Tenant, User
-from tests.access.grants import basic, machine, post
+from tests import tokens
+from tests.access.grants import basic, post
 from tests.cast import Cast
 
 
 @pytest.fixture
 def scoped(cast: Cast) -> Cast:
     cast.scopes(cast.acme, {"a.read": "Read", "a.write": "Write", "a.admin": "All", "a.other": "Other"})
-    with cast.see(cast.acme):
-        cast.acme.scopes.filter(name="a.admin").update(roles=[Role.OWNER])
+    cast.change_scope(cast.acme, "a.admin", roles=[Role.OWNER])
     return cast
 
 
 @pytest.fixture
 def robot(scoped: Cast) -> Client:
-    member = scoped.member(scoped.acme, scoped.uma)
-    return machine(scoped, member, scopes=["a.read", "a.write", "a.admin", "gone"])
+    return tokens.robot(scoped, scoped.uma, scopes=["a.read", "a.write", "a.admin", "gone"])
 
 
 def _ask(robot: Client, secret: str | None = None, **changes: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -17,12 +17,10 @@ import pytest
 
 from access.models import Client
 from tenants.models import Tenant
-from tests.access.asking import change_scope
-from tests.access.desk import READ, WRITE, Desk, furnished
+from tests.access.desk import READ, WRITE, Desk
 from tests.access.program import Program
-from tests.cast import Cast
 from tests.host import Host
-from tests.person import answer_of, words
+from tests.person import answer_of, consent_form, words
 
 CURSOR: Final = "cursor://anysphere.cursor-mcp/oauth/callback"
 VS_CODE: Final = [
@@ -45,12 +43,6 @@ def row(demand: str) -> Callable[[Check], Check]:
         return check
 
     return add
-
-
-@pytest.fixture
-def desk(hub: list[str], cast: Cast) -> Iterator[Desk]:
-    with furnished(hub[0], cast) as desk:
-        yield desk
 
 
 def document(desk: Desk, path: str) -> dict[str, Any]:
@@ -196,7 +188,7 @@ def _(desk: Desk) -> None:
 def _(desk: Desk) -> None:
     program = desk.registered()
     host = desk.host(desk.tokens(program, WRITE)["access_token"])
-    change_scope(desk.cast, desk.cast.acme, WRITE, implies=[READ])
+    desk.cast.change_scope(desk.cast.acme, WRITE, implies=[READ])
     answer = host.call("echo", {"text": "one"})
     assert (answer.status, challenge(answer.response)["error"]) == (403, "insufficient_scope")
     assert "Read notes new" in words(desk.uma.open(program.ask(desk.cast.acme.slug, WRITE).url).text)
@@ -324,7 +316,7 @@ def _(desk: Desk) -> None:
     asked = program.ask(desk.cast.acme.slug)
     page = desk.uma.open(asked.url)
     assert "/accounts/login/" in httpx2.get(asked.url).headers["location"]
-    answered = desk.uma.submit(page, desk.uma.consent(page), decision="allow")
+    answered = desk.uma.submit(page, consent_form(page.text), decision="allow")
     code = answer_of(desk.uma.leads_to(answered))["code"]
     assert program.redeem(asked, code).status_code == 200
 

@@ -10,8 +10,10 @@ from django.utils import timezone
 from access.models import Client, OutsideIssuer
 from access.oauth import authorization, redirects
 from access.oauth.authorization import Answerable, Unanswerable
-from tests.access.grants import REDIRECT, Program, register
+from tests.access.grants import LetIn, visit
+from tests.access.sent import REDIRECT
 from tests.cast import Cast
+from tests.tokens import registered
 
 GOOD = [
     "https://app.example/cb",
@@ -140,12 +142,7 @@ def test_an_answer_keeps_what_the_address_has(uri: str, location: str) -> None:
 # The request for authorization
 
 
-@pytest.fixture
-def program(cast: Cast) -> Program:
-    return Program(cast)
-
-
-def test_a_request_says_what_is_asked(program: Program) -> None:
+def test_a_request_says_what_is_asked(program: LetIn) -> None:
     asked = program.asked(scope="a.read offline_access openid", prompt="consent", approval_prompt="auto")
     assert asked.client == program.client
     assert asked.redirect_uri == REDIRECT
@@ -159,12 +156,12 @@ def test_a_request_says_what_is_asked(program: Program) -> None:
 
 @pytest.mark.parametrize("uri", [*GOOD[:1], *GOOD[2:]])
 def test_every_registered_kind_of_address_is_answered(cast: Cast, uri: str) -> None:
-    program = Program(cast, client=register(redirect_uris=uri))
+    program = LetIn(cast, client=registered(uri=uri))
     assert program.asked(redirect_uri=uri).redirect_uri == uri
 
 
 @pytest.mark.parametrize("uri", [uri for uri in BAD if uri and "\0" not in uri])
-def test_a_strange_address_is_never_redirected_to(program: Program, uri: str) -> None:
+def test_a_strange_address_is_never_redirected_to(program: LetIn, uri: str) -> None:
     with pytest.raises(Unanswerable) as refused:
         program.asked(redirect_uri=uri)
     assert refused.value.reason == "redirect_mismatch"
@@ -187,7 +184,7 @@ def test_a_strange_address_is_never_redirected_to(program: Program, uri: str) ->
         ({"x": ["1"] * 2000}, "invalid_request"),
     ],
 )
-def test_what_cannot_be_trusted_is_not_redirected(program: Program, changes: dict[str, Any], reason: str) -> None:
+def test_what_cannot_be_trusted_is_not_redirected(program: LetIn, changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(Unanswerable) as refused:
         program.asked(**changes)
     assert refused.value.reason == reason
@@ -195,16 +192,16 @@ def test_what_cannot_be_trusted_is_not_redirected(program: Program, changes: dic
 
 
 @pytest.mark.parametrize("column", ["blocked_at", "lapses_at"])
-def test_a_blocked_or_lapsed_client_is_not_redirected_to(program: Program, column: str) -> None:
+def test_a_blocked_or_lapsed_client_is_not_redirected_to(program: LetIn, column: str) -> None:
     Client.objects.filter(pk=program.client.pk).update(**{column: timezone.now()})
     with pytest.raises(Unanswerable):
         program.asked()
 
 
 def test_a_tenants_own_client_is_unknown_to_another(cast: Cast) -> None:
-    program = Program(cast, tenant=cast.beta, user=cast.bob)
+    program = LetIn(cast, tenant=cast.beta, user=cast.bob)
     with cast.see(cast.acme):
-        own = register(tenant=cast.acme)
+        own = registered(tenant=cast.acme)
     with pytest.raises(Unanswerable):
         program.asked(client_id=own.client_id)
 
@@ -228,7 +225,7 @@ def test_a_tenants_own_client_is_unknown_to_another(cast: Cast) -> None:
         ({"scope": "nothing.known"}, "invalid_scope"),
     ],
 )
-def test_a_wrong_request_is_told_to_its_client(program: Program, changes: dict[str, Any], error: str) -> None:
+def test_a_wrong_request_is_told_to_its_client(program: LetIn, changes: dict[str, Any], error: str) -> None:
     with pytest.raises(Answerable) as refused:
         program.asked(**changes)
     told = authorization.refuse(refused.value, refused.value.error, refused.value.description)
@@ -238,7 +235,7 @@ def test_a_wrong_request_is_told_to_its_client(program: Program, changes: dict[s
 
 
 @pytest.mark.parametrize("kind", ["two", "twice", "suffix", "prefix", "slash", "query", "case"])
-def test_the_resource_is_exactly_one_endpoint(program: Program, kind: str) -> None:
+def test_the_resource_is_exactly_one_endpoint(program: LetIn, kind: str) -> None:
     own = program.resource
     resources = {
         "two": [own, own.replace(program.tenant.slug, program.cast.beta.slug)],
@@ -254,7 +251,7 @@ def test_the_resource_is_exactly_one_endpoint(program: Program, kind: str) -> No
     assert refused.value.error == "invalid_target"
 
 
-def test_a_tenant_that_trusts_an_outside_server_is_no_resource_here(program: Program) -> None:
+def test_a_tenant_that_trusts_an_outside_server_is_no_resource_here(program: LetIn) -> None:
     with program.cast.see(program.tenant):
         OutsideIssuer.objects.create(
             tenant=program.tenant, issuer="https://id.example", jwks_uri="https://id.example/keys", matches="email"
@@ -264,11 +261,9 @@ def test_a_tenant_that_trusts_an_outside_server_is_no_resource_here(program: Pro
     assert refused.value.error == "invalid_target"
 
 
-def test_a_code_comes_with_state_and_issuer(program: Program) -> None:
+def test_a_code_comes_with_state_and_issuer(program: LetIn) -> None:
     asked = program.asked()
     with program.cast.see(program.tenant):
-        from tests.access.grants import visit
-
         told = authorization.issue(
             visit({}), asked=asked, member=program.consent.member, consent=program.consent, scopes=["a.read"]
         )

@@ -2,29 +2,22 @@
 
 import datetime
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from access.models import AccessToken, Admission, RefreshToken, digest_of
 from access.oauth import presented, validator
 from tenants.models import Admits, Tenant
-from tests.access.asking import change_scope
-from tests.access.grants import Program, post, register
-from tests.cast import Cast
+from tests.access.grants import LetIn, post
+from tests.access.races import at_once
 from tests.postgres import as_app, rows
+from tests.tokens import registered
 from tests.waiting import until
 
 
-@pytest.fixture
-def program(cast: Cast) -> Program:
-    return Program(cast)
-
-
-def _age(program: Program, token: str, seconds: int) -> None:
+def _age(program: LetIn, token: str, seconds: int) -> None:
     """Let so many seconds pass since this token was used."""
     with program.cast.see(program.tenant):
         row = RefreshToken.objects.get(token_checksum=digest_of(token))
@@ -33,7 +26,7 @@ def _age(program: Program, token: str, seconds: int) -> None:
         row.save(update_fields=["revoked"])
 
 
-def test_a_refresh_token_brings_a_new_pair(program: Program) -> None:
+def test_a_refresh_token_brings_a_new_pair(program: LetIn) -> None:
     first = program.tokens()
     answer = program.refresh(first["refresh_token"], resource=program.resource)
     assert (answer.status_code, answer["Cache-Control"]) == (200, "no-store")
@@ -44,14 +37,14 @@ def test_a_refresh_token_brings_a_new_pair(program: Program) -> None:
     assert program.live() == (2, 1)  # the first access token may end what is in flight
 
 
-def test_the_superseded_access_token_ends_with_the_grace(program: Program) -> None:
+def test_the_superseded_access_token_ends_with_the_grace(program: LetIn) -> None:
     first = program.tokens()
     program.refresh(first["refresh_token"])
     left = program.opened(first["access_token"]).expires - timezone.now()
     assert left <= datetime.timedelta(seconds=45)
 
 
-def test_a_lost_answer_is_given_again_to_the_letter(program: Program) -> None:
+def test_a_lost_answer_is_given_again_to_the_letter(program: LetIn) -> None:
     first = program.tokens()
     second = program.refresh(first["refresh_token"], scope="a.read").json()
     again = program.refresh(first["refresh_token"]).json()
@@ -62,7 +55,7 @@ def test_a_lost_answer_is_given_again_to_the_letter(program: Program) -> None:
     assert program.reasons() == []
 
 
-def test_after_the_grace_a_used_token_ends_the_family(program: Program) -> None:
+def test_after_the_grace_a_used_token_ends_the_family(program: LetIn) -> None:
     first = program.tokens()
     second = program.refresh(first["refresh_token"]).json()
     _age(program, first["refresh_token"], 45)
@@ -73,14 +66,14 @@ def test_after_the_grace_a_used_token_ends_the_family(program: Program) -> None:
     assert program.reasons() == ["refresh_replayed", "token_revoked"]
 
 
-def test_a_lost_answer_can_still_be_had_just_before_the_grace_ends(program: Program) -> None:
+def test_a_lost_answer_can_still_be_had_just_before_the_grace_ends(program: LetIn) -> None:
     first = program.tokens()
     program.refresh(first["refresh_token"])
     _age(program, first["refresh_token"], 40)
     assert program.refresh(first["refresh_token"]).status_code == 200
 
 
-def test_a_used_token_ends_the_family_once_its_successor_was_used_too(program: Program) -> None:
+def test_a_used_token_ends_the_family_once_its_successor_was_used_too(program: LetIn) -> None:
     first = program.tokens()
     second = program.refresh(first["refresh_token"]).json()
     program.refresh(second["refresh_token"])
@@ -88,7 +81,7 @@ def test_a_used_token_ends_the_family_once_its_successor_was_used_too(program: P
     assert program.live() == (0, 0)
 
 
-def test_another_family_of_the_same_consent_survives_a_replay(program: Program) -> None:
+def test_another_family_of_the_same_consent_survives_a_replay(program: LetIn) -> None:
     other = program.tokens()
     first = program.tokens()
     program.refresh(first["refresh_token"])
@@ -97,14 +90,14 @@ def test_another_family_of_the_same_consent_survives_a_replay(program: Program) 
     assert program.refresh(other["refresh_token"]).status_code == 200
 
 
-def test_another_client_cannot_refresh_nor_end_anything(program: Program) -> None:
+def test_another_client_cannot_refresh_nor_end_anything(program: LetIn) -> None:
     first = program.tokens()
-    thief = register()
+    thief = registered()
     assert program.refresh(first["refresh_token"], client_id=thief.client_id).json()["error"] == "invalid_grant"
     assert program.refresh(first["refresh_token"]).status_code == 200
 
 
-def test_a_narrower_refresh_narrows_only_its_access_token(program: Program) -> None:
+def test_a_narrower_refresh_narrows_only_its_access_token(program: LetIn) -> None:
     first = program.tokens()
     second = program.refresh(first["refresh_token"], scope="a.read").json()
     assert second["scope"] == "a.read"
@@ -113,15 +106,15 @@ def test_a_narrower_refresh_narrows_only_its_access_token(program: Program) -> N
     assert set(third["scope"].split()) == {"a.read", "a.write"}
 
 
-def test_a_narrower_refresh_brings_what_its_scopes_imply_as_far_as_it_was_granted(program: Program) -> None:
+def test_a_narrower_refresh_brings_what_its_scopes_imply_as_far_as_it_was_granted(program: LetIn) -> None:
     first = program.tokens()
     program.cast.scopes(program.tenant, {"a.more": "More"})
-    change_scope(program.cast, program.tenant, "a.write", implies=["a.read", "a.more"])
+    program.cast.change_scope(program.tenant, "a.write", implies=["a.read", "a.more"])
     narrower = program.refresh(first["refresh_token"], scope="a.write").json()
     assert set(narrower["scope"].split()) == {"a.read", "a.write"}
 
 
-def test_a_client_that_is_on_no_list_any_more_gets_no_more_tokens_and_keeps_those_it_has(program: Program) -> None:
+def test_a_client_that_is_on_no_list_any_more_gets_no_more_tokens_and_keeps_those_it_has(program: LetIn) -> None:
     first, code = program.tokens(), program.code()
     with program.cast.see(program.tenant):
         Tenant.objects.filter(pk=program.tenant.pk).update(admits=Admits.LIST)
@@ -136,7 +129,7 @@ def test_a_client_that_is_on_no_list_any_more_gets_no_more_tokens_and_keeps_thos
     assert program.refresh(first["refresh_token"]).status_code == 200
 
 
-def test_a_wider_refresh_is_refused_and_spends_nothing(program: Program) -> None:
+def test_a_wider_refresh_is_refused_and_spends_nothing(program: LetIn) -> None:
     first = program.tokens()
     answer = program.refresh(first["refresh_token"], scope="a.read a.admin")
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
@@ -144,7 +137,7 @@ def test_a_wider_refresh_is_refused_and_spends_nothing(program: Program) -> None
     assert program.refresh(first["refresh_token"]).status_code == 200
 
 
-def test_a_refresh_for_another_resource_is_refused_and_spends_nothing(program: Program) -> None:
+def test_a_refresh_for_another_resource_is_refused_and_spends_nothing(program: LetIn) -> None:
     first = program.tokens()
     theirs = program.resource.replace(program.tenant.slug, program.cast.beta.slug)
     for resource in (theirs, [program.resource, theirs]):
@@ -152,44 +145,24 @@ def test_a_refresh_for_another_resource_is_refused_and_spends_nothing(program: P
     assert program.refresh(first["refresh_token"]).status_code == 200
 
 
-def test_an_access_token_is_no_refresh_token(program: Program) -> None:
+def test_an_access_token_is_no_refresh_token(program: LetIn) -> None:
     assert program.refresh(program.tokens()["access_token"]).json()["error"] == "invalid_grant"
 
 
 # Races
 
 
-def _at_once(asks: list[Callable[[], Any]]) -> list[Any]:
-    """Each on a thread and a connection of its own, let go together."""
-    answers: list[Any] = [None] * len(asks)
-    barrier = threading.Barrier(len(asks))
-
-    def ask(place: int) -> None:
-        try:
-            barrier.wait(10)
-            answers[place] = asks[place]()
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=ask, args=[place]) for place in range(len(asks))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    return answers
-
-
-def test_parallel_refreshes_all_get_the_same_answer(program: Program) -> None:
+def test_parallel_refreshes_all_get_the_same_answer(program: LetIn) -> None:
     first = program.tokens()["refresh_token"]
-    answers = _at_once([lambda: program.refresh(first)] * 6)
+    answers = at_once([lambda: program.refresh(first)] * 6)
     assert [answer.status_code for answer in answers] == [200] * 6
     assert len({(answer.json()["access_token"], answer.json()["refresh_token"]) for answer in answers}) == 1
     assert program.live()[1] == 1
 
 
-def test_of_parallel_exchanges_of_a_code_one_succeeds_and_nothing_stays_live(program: Program) -> None:
+def test_of_parallel_exchanges_of_a_code_one_succeeds_and_nothing_stays_live(program: LetIn) -> None:
     code = program.code()
-    answers = _at_once([lambda: program.redeem(code)] * 6)
+    answers = at_once([lambda: program.redeem(code)] * 6)
     assert sorted(answer.status_code for answer in answers) == [200, 400, 400, 400, 400, 400]
     assert program.live() == (0, 0)
 
@@ -200,7 +173,7 @@ def _waits_for_a_lock() -> bool:
         return bool(rows(conn, asked))
 
 
-def test_a_revocation_beside_a_rotation_leaves_nothing_live(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revocation_beside_a_rotation_leaves_nothing_live(program: LetIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rotation has written its successor and not committed; a revocation that did not wait would miss it."""
     first = program.tokens()
     rotated, go_on = threading.Event(), threading.Event()
@@ -224,7 +197,7 @@ def test_a_revocation_beside_a_rotation_leaves_nothing_live(program: Program, mo
         finally:
             go_on.set()
 
-    refreshed, revoked, _ = _at_once([lambda: program.refresh(first["refresh_token"]), revoke, watch])
+    refreshed, revoked, _ = at_once([lambda: program.refresh(first["refresh_token"]), revoke, watch])
     assert (refreshed.status_code, revoked.status_code) == (200, 200)
     assert program.live() == (0, 0)
     with program.cast.see(program.tenant):

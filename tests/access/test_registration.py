@@ -1,13 +1,10 @@
 """Dynamic registration: open to every host, and giving away next to nothing."""
 
 import datetime
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import orjson
-import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.test import Client as Browser
@@ -38,15 +35,6 @@ LOOPBACK = ["http://localhost:1234/callback"]
 def register(hub: list[str], **metadata: Any) -> httpx2.Response:
     content = {name: value for name, value in {"redirect_uris": LOOPBACK, **metadata}.items() if value is not ...}
     return httpx2.post(f"{hub[0]}/register", json=content)
-
-
-@pytest.fixture
-def fresh_buckets() -> Iterator[None]:
-    """Nothing is counted yet, and what this test counts is not held against the next one."""
-    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
-        owner.execute("DELETE FROM access_bucket")
-        yield
-        owner.execute("DELETE FROM access_bucket")
 
 
 def platform_entries(address: str, reason: str) -> int:

@@ -7,20 +7,17 @@ import pytest
 from django.test import Client as Browser
 from django.utils import timezone
 
-from access.models import AccessToken, Admission, Client, Grant, OutsideIssuer, RefreshToken, digest_of
+from access.models import AccessToken, Grant, OutsideIssuer, RefreshToken, digest_of
 from access.oauth import families
-from tenants.models import Tenant
-from tests.access.grants import FORM, Program, basic, post, register
+from tests.access.falls import FALLS
+from tests.access.grants import LetIn, basic, post
+from tests.access.sent import FORM, refreshing
 from tests.cast import Cast
 from tests.postgres import as_owner, rows
+from tests.tokens import registered
 
 
-@pytest.fixture
-def program(cast: Cast) -> Program:
-    return Program(cast)
-
-
-def test_a_code_is_exchanged_for_tokens_of_what_was_granted(program: Program) -> None:
+def test_a_code_is_exchanged_for_tokens_of_what_was_granted(program: LetIn) -> None:
     answer = program.redeem(program.code(), resource=program.resource)
     assert answer.status_code == 200
     assert answer["Content-Type"] == "application/json"
@@ -39,7 +36,7 @@ def test_a_code_is_exchanged_for_tokens_of_what_was_granted(program: Program) ->
     assert row.resource == [program.resource]
 
 
-def test_no_code_and_no_token_is_anywhere_in_the_database(program: Program) -> None:
+def test_no_code_and_no_token_is_anywhere_in_the_database(program: LetIn) -> None:
     code = program.code()
     token = program.redeem(code).json()
     with as_owner() as owner:
@@ -50,7 +47,7 @@ def test_no_code_and_no_token_is_anywhere_in_the_database(program: Program) -> N
         assert rows(owner, "SELECT 1 FROM access_grant WHERE code = %s", digest_of(code)) == [(1,)]
 
 
-def test_a_replayed_code_revokes_what_it_issued(program: Program) -> None:
+def test_a_replayed_code_revokes_what_it_issued(program: LetIn) -> None:
     code = program.code()
     token = program.redeem(code).json()
     again = program.redeem(code)
@@ -71,7 +68,7 @@ def test_a_replayed_code_revokes_what_it_issued(program: Program) -> None:
         ({"resource": "https://evil.example/mcp"}, "invalid_target", "invalid_target"),
     ],
 )
-def test_a_wrong_exchange_spends_the_code(program: Program, wrong: dict[str, Any], error: str, reason: str) -> None:
+def test_a_wrong_exchange_spends_the_code(program: LetIn, wrong: dict[str, Any], error: str, reason: str) -> None:
     code = program.code()
     answer = program.redeem(code, **wrong)
     assert (answer.status_code, answer.json()["error"]) == (400, error)
@@ -85,18 +82,18 @@ def test_a_wrong_exchange_spends_the_code(program: Program, wrong: dict[str, Any
 
 @pytest.mark.parametrize("verifier", ["v" * 42, "v" * 129, "v" * 60 + "+"])
 def test_a_verifier_that_may_not_be_one_proves_nothing_though_it_hashes_right(cast: Cast, verifier: str) -> None:
-    program = Program(cast, verifier=verifier)
+    program = LetIn(cast, verifier=verifier)
     assert program.redeem(program.code()).json()["error"] == "invalid_grant"
     assert program.reasons() == ["pkce_failed"]
 
 
 @pytest.mark.parametrize("absent", [None, ""])
-def test_the_redirect_uri_need_not_be_said_again(program: Program, absent: str | None) -> None:
+def test_the_redirect_uri_need_not_be_said_again(program: LetIn, absent: str | None) -> None:
     assert program.redeem(program.code(), redirect_uri=absent).status_code == 200
 
 
 @pytest.mark.parametrize("named", ["other", "prefix", "both", "slash"])
-def test_a_code_for_one_endpoint_is_not_good_for_another(program: Program, named: str) -> None:
+def test_a_code_for_one_endpoint_is_not_good_for_another(program: LetIn, named: str) -> None:
     theirs = program.resource.replace(program.tenant.slug, program.cast.beta.slug)
     resources = {
         "other": [theirs],
@@ -109,18 +106,18 @@ def test_a_code_for_one_endpoint_is_not_good_for_another(program: Program, named
     assert program.live() == (0, 0)
 
 
-def test_the_same_resource_may_be_named_twice(program: Program) -> None:
+def test_the_same_resource_may_be_named_twice(program: LetIn) -> None:
     assert program.redeem(program.code(), resource=[program.resource, program.resource]).status_code == 200
 
 
-def test_another_client_cannot_use_a_code_nor_spoil_it(program: Program) -> None:
-    code, thief = program.code(), register()
+def test_another_client_cannot_use_a_code_nor_spoil_it(program: LetIn) -> None:
+    code, thief = program.code(), registered()
     stolen = program.redeem(code, client_id=thief.client_id)
     assert (stolen.status_code, stolen.json()["error"]) == (400, "invalid_grant")
     assert program.redeem(code).status_code == 200
 
 
-def test_an_old_code_is_refused(program: Program) -> None:
+def test_an_old_code_is_refused(program: LetIn) -> None:
     code = program.code()
     with program.cast.see(program.tenant):
         Grant.objects.filter(code=digest_of(code)).update(expires=timezone.now())
@@ -128,59 +125,15 @@ def test_an_old_code_is_refused(program: Program) -> None:
     assert program.reasons() == ["code_expired"]
 
 
-def test_a_code_lives_a_minute_at_most(program: Program) -> None:
+def test_a_code_lives_a_minute_at_most(program: LetIn) -> None:
     code = program.code()
     with program.cast.see(program.tenant):
         lives = Grant.objects.get(code=digest_of(code)).expires - timezone.now()
     assert lives <= datetime.timedelta(seconds=60)
 
 
-def _block(program: Program) -> None:
-    Client.objects.filter(pk=program.client.pk).update(blocked_at=timezone.now())
-
-
-def _lapse(program: Program) -> None:
-    Client.objects.filter(pk=program.client.pk).update(lapses_at=timezone.now())
-
-
-def _block_here(program: Program) -> None:
-    Admission.objects.create(tenant=program.tenant, client=program.client, state=Admission.State.BLOCKED)
-
-
-def _leave(program: Program) -> None:
-    type(program.consent.member).objects.filter(pk=program.consent.member_id).update(active=False)
-
-
-def _suspend(program: Program) -> None:
-    type(program.user).objects.filter(pk=program.user.pk).update(is_active=False)
-
-
-def _revoke(program: Program) -> None:
-    type(program.consent).objects.filter(pk=program.consent.pk).update(revoked_at=timezone.now())
-
-
-def _run_out(program: Program) -> None:
-    type(program.consent).objects.filter(pk=program.consent.pk).update(until=timezone.now())
-
-
-def _close(program: Program) -> None:
-    Tenant.objects.filter(pk=program.tenant.pk).update(enabled=False)
-
-
-FALLS = [
-    (_block, "client_blocked"),
-    (_block_here, "client_blocked"),
-    (_lapse, "client_lapsed"),
-    (_leave, "member_inactive"),
-    (_suspend, "member_inactive"),
-    (_revoke, "consent_revoked"),
-    (_run_out, "consent_expired"),
-    (_close, "tenant_disabled"),
-]
-
-
 @pytest.mark.parametrize(("fall", "reason"), FALLS)
-def test_nothing_is_exchanged_once_the_grant_has_fallen(program: Program, fall: Any, reason: str) -> None:
+def test_nothing_is_exchanged_once_the_grant_has_fallen(program: LetIn, fall: Any, reason: str) -> None:
     code, token = program.code(), program.tokens()["refresh_token"]
     with program.cast.see(program.tenant):
         fall(program)
@@ -189,7 +142,7 @@ def test_nothing_is_exchanged_once_the_grant_has_fallen(program: Program, fall: 
     assert program.reasons() == [reason, reason]
 
 
-def test_a_tenant_that_trusts_an_outside_server_gets_no_more_tokens_here(program: Program) -> None:
+def test_a_tenant_that_trusts_an_outside_server_gets_no_more_tokens_here(program: LetIn) -> None:
     code, token = program.code(), program.tokens()["refresh_token"]
     with program.cast.see(program.tenant):
         OutsideIssuer.objects.create(
@@ -203,7 +156,7 @@ def test_a_tenant_that_trusts_an_outside_server_gets_no_more_tokens_here(program
     assert program.refresh(token).json()["error"] == "invalid_target"
 
 
-def test_revoking_a_consent_spends_its_codes_and_ends_its_tokens(program: Program) -> None:
+def test_revoking_a_consent_spends_its_codes_and_ends_its_tokens(program: LetIn) -> None:
     code = program.code()
     program.tokens()
     with program.cast.see(program.tenant):
@@ -213,7 +166,7 @@ def test_revoking_a_consent_spends_its_codes_and_ends_its_tokens(program: Progra
 
 
 def test_a_consent_of_an_hour_brings_no_refresh_token(cast: Cast) -> None:
-    program = Program(cast, lasts=datetime.timedelta(hours=1))
+    program = LetIn(cast, lasts=datetime.timedelta(hours=1))
     token = program.tokens()
     assert "refresh_token" not in token
     assert token["expires_in"] <= 3600
@@ -221,7 +174,7 @@ def test_a_consent_of_an_hour_brings_no_refresh_token(cast: Cast) -> None:
 
 
 def test_no_token_outlives_its_consent(cast: Cast) -> None:
-    program = Program(cast, lasts=datetime.timedelta(days=1))
+    program = LetIn(cast, lasts=datetime.timedelta(days=1))
     token = program.tokens()
     soon = timezone.now() + datetime.timedelta(minutes=5)
     with cast.see(cast.acme):
@@ -233,14 +186,14 @@ def test_no_token_outlives_its_consent(cast: Cast) -> None:
 
 
 def test_a_clients_first_token_keeps_it_from_lapsing(cast: Cast) -> None:
-    program = Program(cast, client=register(lapses_at=timezone.now() + datetime.timedelta(days=1)))
+    program = LetIn(cast, client=registered(lapses_at=timezone.now() + datetime.timedelta(days=1)))
     program.tokens()
     program.client.refresh_from_db()
     assert program.client.lapses_at is None
     assert program.client.used_at is not None
 
 
-def test_an_unknown_client_is_told_so(program: Program) -> None:
+def test_an_unknown_client_is_told_so(program: LetIn) -> None:
     answer = program.redeem(program.code(), client_id="nobody")
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
     assert answer["WWW-Authenticate"].startswith("Basic ")
@@ -248,12 +201,12 @@ def test_an_unknown_client_is_told_so(program: Program) -> None:
 
 
 @pytest.mark.parametrize("grant", ["password", "implicit", "urn:ietf:params:oauth:grant-type:device_code", "x"])
-def test_no_other_grant_exists(program: Program, grant: str) -> None:
+def test_no_other_grant_exists(program: LetIn, grant: str) -> None:
     answer = post("/token", {"grant_type": grant, "client_id": program.client.client_id, "username": "u"})
     assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_grant_type")
 
 
-def test_a_client_of_people_cannot_ask_for_itself(program: Program) -> None:
+def test_a_client_of_people_cannot_ask_for_itself(program: LetIn) -> None:
     answer = post("/token", {"grant_type": "client_credentials", "client_id": program.client.client_id})
     assert (answer.status_code, answer.json()["error"]) == (400, "unauthorized_client")
 
@@ -287,7 +240,7 @@ def test_a_client_authenticates_by_its_own_method_and_no_other(
 ) -> None:
     from urllib.parse import quote_plus
 
-    program = Program(cast, client=register(secret="s:e c%", auth_method=method))
+    program = LetIn(cast, client=registered(secret="s:e c%", auth_method=method))
     form = program.exchange(program.code(), client_secret=by_form)
     headers = {}
     if by_header is not None:
@@ -296,19 +249,19 @@ def test_a_client_authenticates_by_its_own_method_and_no_other(
 
 
 @pytest.mark.parametrize("header", ["Basic", "Basic !!!", "Basic bm9jb2xvbg==", "Bearer x", "Basic /w==", "Digest a=b"])
-def test_a_broken_authorization_header_is_not_authentication(program: Program, header: str) -> None:
+def test_a_broken_authorization_header_is_not_authentication(program: LetIn, header: str) -> None:
     form = program.exchange(program.code())
     assert post("/token", form, authorization=header).status_code == 401
 
 
-def test_an_assertion_that_proves_nothing_is_no_authentication(program: Program) -> None:
+def test_an_assertion_that_proves_nothing_is_no_authentication(program: LetIn) -> None:
     kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     form = program.exchange(program.code(), client_assertion="a.b.c", client_assertion_type=kind)
     assert post("/token", form).status_code == 401
 
 
 def test_a_client_cannot_name_another_beside_its_credentials(cast: Cast) -> None:
-    program = Program(cast, client=register(secret="s", auth_method="client_secret_basic"))
+    program = LetIn(cast, client=registered(secret="s", auth_method="client_secret_basic"))
     form = program.exchange(program.code(), client_id="other")
     answer = post("/token", form, authorization=basic(program.client.client_id, "s"))
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
@@ -341,8 +294,8 @@ def test_a_body_that_cannot_be_read_is_an_invalid_request(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", ["/token", "/revoke", "/introspect"])
-def test_only_forms_without_a_query_are_read(program: Program, path: str) -> None:
-    form = {**program.refreshing("x"), "token": "x"}
+def test_only_forms_without_a_query_are_read(program: LetIn, path: str) -> None:
+    form = {**refreshing(program.client.client_id, "x"), "token": "x"}
     assert post(f"{path}?client_id=x", form).json()["error"] == "invalid_request"
     as_json = Browser().post(path, form, content_type="application/json")
     assert (as_json.status_code, as_json.json()["error"]) == (400, "invalid_request")
@@ -350,7 +303,7 @@ def test_only_forms_without_a_query_are_read(program: Program, path: str) -> Non
     assert (got.status_code, got["Allow"], got.json()["error"]) == (405, "POST, OPTIONS", "invalid_request")
 
 
-def test_the_toolkits_own_words_in_a_form_mean_nothing(program: Program) -> None:
+def test_the_toolkits_own_words_in_a_form_mean_nothing(program: LetIn) -> None:
     """Its request object answers any attribute from the form."""
     smuggled = {"scopes": "a.admin", "user": "olga", "client": "x", "extra_credentials": "x", "expires_in": "99999999"}
     answer = program.redeem(program.code(), **smuggled)
@@ -368,7 +321,7 @@ def test_browsers_may_ask_from_any_origin(path: str) -> None:
     assert "Access-Control-Allow-Credentials" not in answer
 
 
-def test_a_cookie_of_a_person_widens_nothing(program: Program) -> None:
+def test_a_cookie_of_a_person_widens_nothing(program: LetIn) -> None:
     """The token endpoint sees the rows of the presented secret's tenant, whoever's browser sends it."""
     browser = Browser(enforce_csrf_checks=True)
     browser.force_login(program.cast.olga, backend="django.contrib.auth.backends.ModelBackend")
@@ -381,7 +334,7 @@ def test_the_toolkits_own_pages_are_not_there() -> None:
         assert Browser().get(path).status_code == 404
 
 
-def test_without_a_database_the_answer_is_to_come_back(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_database_the_answer_is_to_come_back(program: LetIn, monkeypatch: pytest.MonkeyPatch) -> None:
     from django.db import OperationalError, connection
     from psycopg_pool import PoolTimeout
 
@@ -395,7 +348,7 @@ def test_without_a_database_the_answer_is_to_come_back(program: Program, monkeyp
     assert int(answer["Retry-After"]) > 0
 
 
-def test_no_access_token_is_kept_of_a_refused_exchange(program: Program) -> None:
+def test_no_access_token_is_kept_of_a_refused_exchange(program: LetIn) -> None:
     program.redeem(program.code(), resource="https://evil.example/")
     with program.cast.see(program.tenant):
         assert not AccessToken.objects.filter(consent=program.consent).exists()

@@ -1,16 +1,14 @@
 """tools/list: what is on it, in which order, and how it goes on beyond one page."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core import signing
 
 from tests.cast import Cast
+from tests.gateway.conftest import Make
 from tests.host import MODERN, REVISIONS, Host
 from tools.models import Tool, Version
-
-Make = Callable[..., Host]
 
 EVERY = pytest.mark.parametrize("revision", REVISIONS)
 
@@ -55,8 +53,7 @@ def test_a_tool_beyond_the_keys_scopes_is_listed_while_the_role_reaches_it(
     cast: Cast, host: Make, revision: str
 ) -> None:
     cast.scopes(cast.acme, {"tickets.read": "Read", "ops": "Operate"})
-    with cast.see(cast.acme):
-        cast.acme.scopes.filter(name="ops").update(roles=["owner", "admin"])
+    cast.change_scope(cast.acme, "ops", roles=["owner", "admin"])
     cast.tool(cast.acme, "echo", scopes=["tickets.read"])
     cast.tool(cast.acme, "shout", scopes=["ops"])
     assert host(scopes=[], revision=revision).tools() == ["echo"]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -125,15 +123,3 @@ def error_of(response: httpx2.Response) -> str:
     """What a program is told; never a success."""
     assert response.status_code in {400, 401, 403, 429}, (response.status_code, response.text)
     return str(response.json()["error"])
-
-
-def at_once(times: int, does: Callable[[], httpx2.Response]) -> Sequence[httpx2.Response]:
-    """The same request from so many sides in the same moment."""
-    gate = threading.Barrier(times)
-
-    def one(_: int) -> httpx2.Response:
-        gate.wait(10)
-        return does()
-
-    with ThreadPoolExecutor(times) as pool:
-        return list(pool.map(one, range(times)))
