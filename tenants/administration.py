@@ -16,7 +16,7 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from unfold.admin import ModelAdmin
@@ -292,13 +292,36 @@ def confirm(
     title: str,
     says: str,
     button: str,
-    rows: Iterable[Any] = (),
     hidden: Sequence[tuple[str, str]] = (),
     back: str,
 ) -> HttpResponse:
     """A page that says what a button will do before it does it; posts back to the same address."""
-    context: dict[str, Any] = {"says": says, "button": button, "rows": list(rows), "hidden": hidden, "back": back}
+    context: dict[str, Any] = {"says": says, "button": button, "hidden": hidden, "back": back}
     return model_admin.page(request, "admin/confirm.html", title=title, **context)
+
+
+def ask_then_act(
+    model_admin: HubAdmin,
+    request: HttpRequest,
+    *,
+    button: str,
+    says: str,
+    act: Callable[[], bool | None],
+    done: str,
+    already: str = "",
+    back: str,
+) -> HttpResponse:
+    """The whole of a page with one button: it asks as `confirm` does; the button acts, says so and leads back.
+
+    done: what is said once it is so. already: said instead when `act` answers False, as it was so before.
+    """
+    if request.method != "POST":
+        return confirm(model_admin, request, title=button, says=says, button=button, back=back)
+    if act() is False and already:
+        messages.info(request, already)
+    else:
+        messages.success(request, done)
+    return HttpResponseRedirect(back)
 
 
 def tell(request: HttpRequest, problem: ValidationError) -> None:

@@ -4,19 +4,20 @@
 # mypy: disable-error-code="override"
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from lib.html import when
 from tenants import invitations
-from tenants.administration import TenantAdmin, TenantFilter, TenantForm, confirm, tenant_column
+from tenants.administration import TenantAdmin, TenantFilter, TenantForm, ask_then_act, tenant_column
 from tenants.models import Invitation
 from tenants.queries import PRIVILEGED
 
@@ -93,16 +94,16 @@ class InvitationAdmin(TenantAdmin):
 
     def revoke_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row = self.row(request, object_id)
-        back = reverse("admin:tenants_invitation_changelist")
-        if request.method == "POST":
-            if invitations.revoke(row, actor=request.user.get_username()):
-                messages.success(request, "The invitation is revoked.")
-            else:
-                messages.info(request, "The invitation was accepted or revoked before.")
-            return HttpResponseRedirect(back)
-        says = f"The link to {row.tenant.name} opens nothing any more. This cannot be undone; a new one can be made."
-        title = "Revoke this invitation"
-        return confirm(self, request, title=title, says=says, button=title, back=back)
+        return ask_then_act(
+            self,
+            request,
+            button="Revoke this invitation",
+            says=f"The link to {row.tenant.name} opens nothing any more. This cannot be undone; a new one can be made.",
+            act=partial(invitations.revoke, row, actor=request.user.get_username()),
+            done="The invitation is revoked.",
+            already="The invitation was accepted or revoked before.",
+            back=reverse("admin:tenants_invitation_changelist"),
+        )
 
     @display(description="for")
     def whom(self, row: Invitation) -> str:

@@ -4,13 +4,14 @@
 # mypy: disable-error-code="override"
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from allauth.mfa.models import Authenticator
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.decorators import display
@@ -18,7 +19,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from lib.html import when
 from tenants import actions
-from tenants.administration import HubAdmin, confirm, standing
+from tenants.administration import HubAdmin, ask_then_act, standing
 from tenants.models import User
 
 
@@ -82,17 +83,16 @@ class UserAdmin(DjangoUserAdmin, HubAdmin):  # type: ignore[type-arg,misc]
     def second_factors_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """For somebody who lost the app or the key and the recovery codes."""
         user = self.row(request, object_id)
-        back = reverse("admin:tenants_user_change", args=[user.pk])
-        if request.method == "POST":
-            actions.remove_second_factors(user, actor=request.user.get_username())
-            messages.success(request, f"{user} signs in with the password alone now.")
-            return HttpResponseRedirect(back)
-        title = f"Take the second factors off {user}"
-        says = (
-            "The authenticator app, passkeys and recovery codes of this account stop working; then it does not "
-            "take a second step to sign in. Make sure that it is really they who ask. This cannot be undone."
+        return ask_then_act(
+            self,
+            request,
+            button=f"Take the second factors off {user}",
+            says="The authenticator app, passkeys and recovery codes of this account stop working; then it does not "
+            "take a second step to sign in. Make sure that it is really they who ask. This cannot be undone.",
+            act=partial(actions.remove_second_factors, user, actor=request.user.get_username()),
+            done=f"{user} signs in with the password alone now.",
+            back=reverse("admin:tenants_user_change", args=[user.pk]),
         )
-        return confirm(self, request, title=title, says=says, button=title, back=back)
 
     @display(description="state", label={"active": "success", "inactive": "danger"})
     def state(self, user: User) -> str:

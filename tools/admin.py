@@ -4,6 +4,7 @@
 # mypy: disable-error-code="override"
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -17,11 +18,12 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from access.oauth.answers import address_of
 from lib import db
 from lib.html import coloured, pretty, when
 from tenants import queries
 from tenants.admin import TenantsAdmin
-from tenants.administration import TenantAdmin, TenantFilter, confirm, standing, tell, tenant_column
+from tenants.administration import TenantAdmin, TenantFilter, ask_then_act, confirm, standing, tell, tenant_column
 from tenants.middleware import own_transactions
 from tenants.models import Member, User
 from tools import actions, editor, trial
@@ -242,7 +244,7 @@ class ToolAdmin(TenantAdmin):
         context: dict[str, Any] = {"tool": tool, "form_html": form_html, "members": members, "live_number": versions}
         if ready is not None:
             try:
-                context |= _shown(trial.run(ready, form.cleaned_data["arguments"], address=_address(request)))
+                context |= _shown(trial.run(ready, form.cleaned_data["arguments"], address=address_of(request)))
             except Broken as found:
                 problem = str(found)
         title = f"Try the draft of {tool.name}"
@@ -318,10 +320,6 @@ def _trial_form(request: HttpRequest, tool: Tool, members: QuerySet[Member]) -> 
     return form
 
 
-def _address(request: HttpRequest) -> str:
-    return str(request.META.get("REMOTE_ADDR") or "")
-
-
 def _shown(tried: Trial) -> dict[str, Any]:
     """A trial as the page shows it."""
     shown: dict[str, Any] = {"tried": tried, "took": f"{tried.milliseconds:.0f} ms"}
@@ -376,14 +374,15 @@ class ConnectionAdmin(TenantAdmin):
 
     def remove_secret_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         connection = self.row(request, object_id)
-        back = reverse("admin:tools_connection_change", args=[connection.pk])
-        if request.method == "POST":
-            actions.set_secret(connection, "", actor=_actor(request))
-            messages.success(request, f"The secret of {connection.name} is removed.")
-            return HttpResponseRedirect(back)
-        button = f"Remove the secret of {connection.name}"
-        says = "Its tools reach the service without credentials from the next call on. This cannot be undone."
-        return confirm(self, request, title=button, says=says, button=button, back=back)
+        return ask_then_act(
+            self,
+            request,
+            button=f"Remove the secret of {connection.name}",
+            says="Its tools reach the service without credentials from the next call on. This cannot be undone.",
+            act=partial(actions.set_secret, connection, "", actor=_actor(request)),
+            done=f"The secret of {connection.name} is removed.",
+            back=reverse("admin:tools_connection_change", args=[connection.pk]),
+        )
 
     @display(description="secret")
     def secret_state(self, connection: Connection) -> str:

@@ -4,22 +4,24 @@
 # mypy: disable-error-code="override"
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from access.actions import clients as actions
+from access.admin.clients import known_by
 from access.models import Admission, Client
 from lib.html import when
-from tenants.administration import TenantAdmin, TenantFilter, TenantForm, confirm, tenant_column
+from tenants.administration import TenantAdmin, TenantFilter, TenantForm, ask_then_act, tenant_column
 
 
 class AdmissionForm(TenantForm):
@@ -108,28 +110,28 @@ class AdmissionAdmin(TenantAdmin):
 
     def admit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         admission: Admission = self.row(request, object_id)
-        back = reverse("admin:access_admission_changelist")
-        if request.method == "POST":
-            actions.admit_client(admission.tenant, admission.client, actor=request.user.get_username())
-            messages.success(request, f"{admission.client} is admitted.")
-            return HttpResponseRedirect(back)
-        button = f"Admit {admission.client}"
-        says = f"Members of {admission.tenant.name} may then let it act for them, each for themselves."
-        return confirm(self, request, title=button, says=says, button=button, back=back)
+        return ask_then_act(
+            self,
+            request,
+            button=f"Admit {admission.client}",
+            says=f"Members of {admission.tenant.name} may then let it act for them, each for themselves.",
+            act=partial(actions.admit_client, admission.tenant, admission.client, actor=request.user.get_username()),
+            done=f"{admission.client} is admitted.",
+            back=reverse("admin:access_admission_changelist"),
+        )
 
     def block_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         admission: Admission = self.row(request, object_id)
-        back = reverse("admin:access_admission_changelist")
-        if request.method == "POST":
-            actions.block_client(admission.tenant, admission.client, actor=request.user.get_username())
-            messages.success(request, f"{admission.client} is blocked.")
-            return HttpResponseRedirect(back)
-        button = f"Block {admission.client}"
-        says = (
-            f"Everything members of {admission.tenant.name} let it do is revoked, and nobody there can let it in. "
-            "Admitting it later does not bring that back."
+        return ask_then_act(
+            self,
+            request,
+            button=f"Block {admission.client}",
+            says=f"Everything members of {admission.tenant.name} let it do is revoked, and nobody there can let it in. "
+            "Admitting it later does not bring that back.",
+            act=partial(actions.block_client, admission.tenant, admission.client, actor=request.user.get_username()),
+            done=f"{admission.client} is blocked.",
+            back=reverse("admin:access_admission_changelist"),
         )
-        return confirm(self, request, title=button, says=says, button=button, back=back)
 
     @display(description="client id")
     def client_id(self, admission: Admission) -> str:
@@ -137,7 +139,7 @@ class AdmissionAdmin(TenantAdmin):
 
     @display(description="known by")
     def known_by(self, admission: Admission) -> str:
-        return f"its document at {admission.client.domain}" if admission.client.domain else "its own word"
+        return known_by(admission.client)
 
     @display(description="state", label={"admitted": "success", "blocked": "danger", "asked": "warning"})
     def state_label(self, admission: Admission) -> str:

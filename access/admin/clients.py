@@ -4,12 +4,12 @@
 # mypy: disable-error-code="override"
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
-from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -22,7 +22,7 @@ from access.actions import clients as actions
 from access.actions import keys
 from access.models import Admission, AuthMethod, Client, Consent
 from lib.html import when
-from tenants.administration import TenantAdmin, TenantForm, confirm, standing, tell, tenant_column
+from tenants.administration import TenantAdmin, TenantForm, ask_then_act, confirm, standing, tell, tenant_column
 from tenants.fields import ChecksField, JSONTextField, ListField
 from tenants.models import Member, Scope
 
@@ -249,26 +249,29 @@ class ClientAdmin(TenantAdmin):
 
     def block_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         client = self._governed(request, object_id)
-        back = reverse("admin:access_client_change", args=[client.pk])
-        if request.method == "POST":
-            actions.disable_client(client, actor=request.user.get_username())
-            messages.success(request, f"{client} is blocked.")
-            return HttpResponseRedirect(back)
         where = f"in {client.tenant.name}" if client.tenant else "in every tenant"
-        says = f"{client} is refused {where} from its next request on. What people let it do is kept until you unblock."
-        button = f"Block {client}"
-        return confirm(self, request, title=button, says=says, button=button, back=back)
+        return ask_then_act(
+            self,
+            request,
+            button=f"Block {client}",
+            says=f"{client} is refused {where} from its next request on. "
+            "What people let it do is kept until you unblock.",
+            act=partial(actions.disable_client, client, actor=request.user.get_username()),
+            done=f"{client} is blocked.",
+            back=reverse("admin:access_client_change", args=[client.pk]),
+        )
 
     def unblock_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         client = self._wielded(request, object_id)
-        back = reverse("admin:access_client_change", args=[client.pk])
-        if request.method == "POST":
-            actions.enable_client(client, actor=request.user.get_username())
-            messages.success(request, f"{client} is unblocked.")
-            return HttpResponseRedirect(back)
-        button = f"Unblock {client}"
-        says = f"{client} works again with what it had before, as far as that has not run out."
-        return confirm(self, request, title=button, says=says, button=button, back=back)
+        return ask_then_act(
+            self,
+            request,
+            button=f"Unblock {client}",
+            says=f"{client} works again with what it had before, as far as that has not run out.",
+            act=partial(actions.enable_client, client, actor=request.user.get_username()),
+            done=f"{client} is unblocked.",
+            back=reverse("admin:access_client_change", args=[client.pk]),
+        )
 
     def rotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         client = self._wielded(request, object_id)
@@ -290,9 +293,7 @@ class ClientAdmin(TenantAdmin):
 
     @display(description="known by", ordering="registration_source")
     def source(self, client: Client) -> str:
-        if client.domain:
-            return f"its document at {client.domain}"
-        return "its own word" if client.registration_source == "dcr" else "an admin"
+        return known_by(client)
 
     @display(description="acts")
     def sort(self, client: Client) -> str:
@@ -313,6 +314,13 @@ class ClientAdmin(TenantAdmin):
     @display(description="known since", ordering="created")
     def made(self, client: Client) -> SafeString:
         return when(client.created)
+
+
+def known_by(client: Client) -> str:
+    """Who says what this client is, for the columns “known by”."""
+    if client.domain:
+        return f"its document at {client.domain}"
+    return "its own word" if client.registration_source == "dcr" else "an admin"
 
 
 def _decide_url(client: Client | None) -> str:

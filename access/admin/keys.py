@@ -4,14 +4,15 @@
 # mypy: disable-error-code="override"
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -21,7 +22,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminSplitDateTimeWidg
 from access import actions
 from access.models import APIKey
 from lib.html import when
-from tenants.administration import TenantAdmin, TenantFilter, TenantForm, confirm, tenant_column
+from tenants.administration import TenantAdmin, TenantFilter, TenantForm, ask_then_act, tenant_column
 from tenants.fields import ChecksField
 from tenants.models import Member, Scope
 
@@ -146,19 +147,17 @@ class APIKeyAdmin(TenantAdmin):
 
     def revoke_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         key = self.row(request, object_id)
-        back = reverse("admin:access_apikey_changelist")
-        if request.method == "POST":
-            if actions.revoke_key(key, actor=request.user.get_username()):
-                messages.success(request, f"{key} is revoked.")
-            else:
-                messages.info(request, f"{key} was revoked before.")
-            return HttpResponseRedirect(back)
-        button = f"Revoke {key.name}"
-        says = (
-            f"Whatever uses {key} as {key.member.user} is refused from its next request on. "
-            "This cannot be undone; a new key can be made."
+        return ask_then_act(
+            self,
+            request,
+            button=f"Revoke {key.name}",
+            says=f"Whatever uses {key} as {key.member.user} is refused from its next request on. "
+            "This cannot be undone; a new key can be made.",
+            act=partial(actions.revoke_key, key, actor=request.user.get_username()),
+            done=f"{key} is revoked.",
+            already=f"{key} was revoked before.",
+            back=reverse("admin:access_apikey_changelist"),
         )
-        return confirm(self, request, title=button, says=says, button=button, back=back)
 
     @display(description="key")
     def prefix_text(self, key: APIKey) -> str:
