@@ -28,11 +28,15 @@ def record(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
     note: str = "",
+    client: str = "",
+    via: str = "",
+    address: str = "",
 ) -> None:
     """Add an entry for an administrative change. Only what differs is kept; see audit.differences.
 
-    actor: the user name, or `system`. verb: past tense, like `published`. Runs on Django's connection, so the entry
-    commits with the change or not at all.
+    actor: the user name, or `system`. verb: past tense, like `published`. client, via, address: what made the change
+    for the actor and from where, when it was a program. Runs on Django's connection, so the entry commits with the
+    change or not at all.
     """
     old, new = differences.sides(before or {}, after or {})
     detail = {"before": old, "after": new, "note": redact.text(note)}
@@ -41,6 +45,9 @@ def record(
         "event": Event.CHANGED,
         "instance_id": str(INSTANCE),
         "actor": actor,
+        "client": redact.text(client)[:200],
+        "via": via,
+        "address": address[:64],
         "reason": verb,
         "subject": f"{subject._meta.label}:{subject.pk} {subject}"[:200],
         "detail": {name: value for name, value in detail.items() if value},

@@ -6,7 +6,7 @@ that tenant's scope, where another tenant's rows do not exist.
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,26 +64,35 @@ def token(request: HttpRequest) -> HttpResponse:
 @endpoint("POST")
 def revoke(request: HttpRequest) -> HttpResponse:
     """End a token of the client's own, with everything of its family. 200 also when there was none."""
-    form = forms.read(request)
-    secret = form.needed("token")
-    with _opened(request, form, secret) as asked:
-        client = credentials.proven(asked.credentials)
-        if client is None:
-            return _unknown_client(asked)
-        presented.revoke(secret, client)
+
+    def ended(secret: str, client: Client, asked: Request) -> HttpResponse:
+        presented.revoke(secret, client, address=asked.address)
         return HttpResponse(status=200)
+
+    return _about_a_token(request, ended, public=True)
 
 
 @endpoint("POST")
 def introspect(request: HttpRequest) -> HttpResponse:
     """What a token of the client's own is good for; for a client that has a secret or a key to prove itself with."""
+
+    def described(secret: str, client: Client, _: Request) -> HttpResponse:
+        return JsonResponse(presented.describe(secret, client) or {"active": False})
+
+    return _about_a_token(request, described, public=False)
+
+
+def _about_a_token(
+    request: HttpRequest, answer: Callable[[str, Client, Request], HttpResponse], *, public: bool
+) -> HttpResponse:
+    """The answer to a client that names a token in a form; public: whether one that has no proof may."""
     form = forms.read(request)
     secret = form.needed("token")
     with _opened(request, form, secret) as asked:
         client = credentials.proven(asked.credentials)
-        if client is None or client.auth_method == AuthMethod.NONE:
+        if client is None or (client.auth_method == AuthMethod.NONE and not public):
             return _unknown_client(asked)
-        return JsonResponse(presented.describe(secret, client) or {"active": False})
+        return answer(secret, client, asked)
 
 
 @contextlib.contextmanager

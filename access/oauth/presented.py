@@ -7,16 +7,30 @@ from django.utils import timezone
 
 from access.models import AccessToken, Client, RefreshToken, digest_of
 from access.oauth import families, standing
+from audit import changes
 
 
-def revoke(secret: str, client: Client) -> None:
-    """End this token and its family (RFC 7009 section 2.1); nothing when the client has no such token."""
+def revoke(secret: str, client: Client, *, address: str) -> None:
+    """End this token and its family (RFC 7009 section 2.1), with an entry when any of it was live.
+
+    Does nothing when the client has no such token. Runs inside the scope of the token's tenant.
+    """
     row = _find(secret, client)
     if row is None:
         return
     if row.consent_id is not None:
         families.lock(row.consent_id)
-    families.revoke_family(row.token_family)
+    if families.revoke_family(row.token_family):
+        changes.record(
+            tenant_id=row.tenant_id,
+            actor=row.member.user.username,
+            verb="revoked tokens",
+            subject=row.consent or client,
+            note=f"its client gave back the tokens of family {row.token_family}",
+            client=client.client_id,
+            via="oauth",
+            address=address,
+        )
 
 
 def describe(secret: str, client: Client) -> dict[str, Any] | None:
