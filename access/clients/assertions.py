@@ -36,7 +36,7 @@ def verify(assertion: str, *, address: str) -> str | None:
     tenant_id = _tenant_of(client_id)
     try:
         client = _client(client_id, tenant_id)
-        claims = _checked(assertion, client)
+        claims = _checked(assertion, client, address)
         _spend(client_id, claims["jti"])
     except _Refused as problem:
         refusals.record(
@@ -81,7 +81,7 @@ def _client(client_id: str, tenant_id: int | None) -> Client:
     return client
 
 
-def _checked(assertion: str, client: Client) -> dict[str, Any]:
+def _checked(assertion: str, client: Client, address: str) -> dict[str, Any]:
     """The claims, once a key of the client's turns out to have signed them. Raises _Refused."""
     try:
         header = jwt.get_unverified_header(assertion)
@@ -91,7 +91,7 @@ def _checked(assertion: str, client: Client) -> dict[str, Any]:
     if alg not in _ALGORITHMS:
         raise _Refused(f"its alg is none of {', '.join(_ALGORITHMS)}")
     why = "none of the client's keys has this kid and alg"
-    for key in _keys(client, kid).matching(alg=alg, kid=kid):
+    for key in _keys(client, kid, address).matching(alg=alg, kid=kid):
         try:
             return _decoded(assertion, key, alg, client.client_id)
         except jwt.InvalidSignatureError:
@@ -118,12 +118,13 @@ def _decoded(assertion: str, key: keysets.PublicKey, alg: str, client_id: str) -
     return claims
 
 
-def _keys(client: Client, kid: str | None) -> keysets.KeySet:
+def _keys(client: Client, kid: str | None, address: str) -> keysets.KeySet:
     try:
         if client.jwks_uri:
             allowed = frozenset(settings.CLIENT_DOCUMENT_HOSTS)
             known = keysets.of_documents if client.tenant_id is None else keysets.of_machines
-            return outbound.wait(lambda: known.keys(client.jwks_uri, allow_hosts=allowed, kid=kid))
+            source = throttle.source(address)
+            return outbound.wait(lambda: known.keys(client.jwks_uri, allow_hosts=allowed, kid=kid, source=source))
         return keysets.parse(client.jwks)
     except keysets.KeysUnavailable as problem:
         raise _Refused(str(problem)) from None

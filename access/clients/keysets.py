@@ -24,6 +24,8 @@ _SECONDS = 5.0
 _MOST_BYTES = 64 * 1024
 _MOST_KEYS = 50
 _MOST_SETS = 1000
+_MOST_AT_ONCE = 20
+_MOST_OF_ONE = 2
 _LEAST_RSA_BITS = 2048
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _MEMBERS = ("kty", "crv", "x", "y", "n", "e", "kid", "alg", "use")
@@ -146,11 +148,17 @@ class KeySets:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[_Place, _Kept] = OrderedDict()
-        self._flights: outbound.SingleFlight[None] = outbound.SingleFlight(most=20)
+        self._flights: outbound.SingleFlight[None] = outbound.SingleFlight(most=_MOST_AT_ONCE)
+        self._turns = outbound.Turns(each=_MOST_OF_ONE)
 
-    async def keys(self, uri: str, *, allow_hosts: frozenset[str], kid: str | None = None) -> KeySet:
+    async def keys(
+        self, uri: str, *, allow_hosts: frozenset[str], kid: str | None = None, source: str | None = None
+    ) -> KeySet:
         """The set at an address: kept for ten minutes, read again at once (every 30 s at most) for an unknown `kid`,
         and served for up to a day while it cannot be read. Keep it off transactions; raises KeysUnavailable.
+
+        source: who makes the hub read, as throttle.source names them. One reads few sets at once, so that slow ones
+        leave room for everybody else; None where only admins say what is read.
         """
         place = (uri, allow_hosts)
         kept = self._kept.setdefault(place, _Kept())
@@ -159,7 +167,8 @@ class KeySets:
             self._kept.popitem(last=False)
         if not kept.serves(time.monotonic(), kid):
             try:
-                await self._flights.run(place, lambda: _refresh(kept, uri, allow_hosts, kid))
+                turn = None if source is None else self._turns.taken(source, uri)
+                await self._flights.run(place, lambda: _refresh(kept, uri, allow_hosts, kid), turn=turn)
             except outbound.Busy:
                 kept.failure = kept.failure or "The hub is reading many key sets right now; try again in a moment."
         return kept.good(time.monotonic())

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
 from asgiref.sync import async_to_sync
@@ -26,25 +26,34 @@ class SingleFlight(Generic[T]):
         self._most = most
         self._flights: dict[Hashable, asyncio.Task[T]] = {}
 
-    async def run(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """The result of `make`, or of the flight with this key that has begun. Raises Busy, and what `make` raises."""
+    async def run(
+        self, key: Hashable, make: Callable[[], Awaitable[T]], *, turn: AbstractContextManager[None] | None = None
+    ) -> T:
+        """The result of `make`, or of the flight with this key that has begun. Raises Busy, and what `make` raises.
+
+        turn: held while a flight that begins here is under way, however long anybody waits for it; may raise Busy.
+        """
         place = (asyncio.get_running_loop(), key)
         flight = self._flights.get(place)
         if flight is None:
             if len(self._flights) >= self._most:
                 raise Busy
-            flight = self._flights[place] = asyncio.ensure_future(make())
-            flight.add_done_callback(lambda _: self._land(place))
+            with ExitStack() as held:
+                held.enter_context(turn or nullcontext())
+                flight = self._flights[place] = asyncio.ensure_future(make())
+                landed = held.pop_all()
+            flight.add_done_callback(lambda _: self._land(place, landed))
         return await asyncio.shield(flight)  # one that stops waiting does not end it for the others
 
-    def _land(self, place: Hashable) -> None:
+    def _land(self, place: Hashable, held: ExitStack) -> None:
+        held.close()
         flight = self._flights.pop(place)
         if not flight.cancelled():
             flight.exception()  # seen, also when nobody waits any more
 
 
 class Turns:
-    """How many different things one source may have under way, in this process; for views, which are in threads."""
+    """How many different things one source may have under way, in this process; views are in threads."""
 
     def __init__(self, *, each: int) -> None:
         self._each = each

@@ -1,8 +1,11 @@
 """Machines: what an admin makes, and how one proves itself with a signature."""
 
+import asyncio
 import secrets
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import connection
 
 from access.actions.clients import change_client, create_machine, disable_client, rotate_secret
 from access.clients import assertions, keysets, outbound
@@ -18,7 +22,8 @@ from access.models import AccessToken, AuthMethod, Client, digest_of
 from audit.models import Entry
 from tests import tokens
 from tests.cast import Cast
-from tests.documents import Documents
+from tests.documents import Answer, Documents
+from tests.waiting import until
 
 SCOPES = {"tickets.read": "Read tickets", "tickets.write": "Change tickets"}
 
@@ -69,8 +74,16 @@ def signing(cast: Cast, signer: Signer, **fields: Any) -> Client:
     return machine(cast, auth_method=AuthMethod.JWT, jwks=signer.jwks, **fields)[0]
 
 
-def verify(assertion: str) -> str | None:
-    return assertions.verify(assertion, address="192.0.2.1")
+def verify(assertion: str, *, address: str = "192.0.2.1") -> str | None:
+    return assertions.verify(assertion, address=address)
+
+
+def described(uri: str) -> Client:
+    """A client of a stranger's, who says where its keys are."""
+    return tokens.client(
+        client_id=f"https://{secrets.token_hex(4)}.example/c", registration_source="cimd",
+        client_type="confidential", auth_method=AuthMethod.JWT, jwks_uri=uri,
+    )  # fmt: skip
 
 
 def why(cast: Cast) -> list[str]:
@@ -217,16 +230,63 @@ def test_strangers_keys_push_out_neither_those_of_machines_nor_those_of_issuers(
     documents.json(uris[0].removeprefix(documents.origin), signer.jwks)
     documents.json(uris[1].removeprefix(documents.origin), signer.jwks)
     here, _ = machine(cast, auth_method=AuthMethod.JWT, jwks_uri=uris[0])
-    stranger = tokens.client(
-        client_id=f"https://{secrets.token_hex(4)}.example/c", registration_source="cimd",
-        client_type="confidential", auth_method=AuthMethod.JWT, jwks_uri=uris[1],
-    )  # fmt: skip
+    stranger = described(uris[1])
     allowed = frozenset(settings.CLIENT_DOCUMENT_HOSTS)
     for _ in range(2):
         assert verify(signer.sign(here.client_id)) == here.client_id
         assert verify(signer.sign(stranger.client_id)) == stranger.client_id
         outbound.wait(lambda: keysets.keys(uris[2], allow_hosts=allowed))
     assert [documents.count(uri.removeprefix(documents.origin)) for uri in uris] == [1, 1, 1]
+
+
+def test_slow_key_servers_asked_for_by_one_address_keep_nobody_else_waiting(cast: Cast, documents: Documents) -> None:
+    gate, signer, name = threading.Event(), es256(), secrets.token_hex(4)
+    slow = [documents.serve(f"/keys/{name}-{n}", Answer(b"{}", gate=gate)) for n in range(2)]
+    wanted = described(documents.json(f"/keys/{name}", signer.jwks))
+    network = f"2001:db8:{secrets.token_hex(2)}:1::"
+
+    def ask(uri: str, address: str) -> str | None:
+        try:
+            return verify(signer.sign(described(uri).client_id), address=address)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        try:
+            waiting = [threads.submit(ask, uri, f"{network}{n}") for n, uri in enumerate(slow)]
+            until(lambda: [documents.count(f"/keys/{name}-{n}") for n in range(2)] == [1, 1])
+            assert verify(signer.sign(wanted.client_id), address=f"{network}9") is None
+            assert documents.count(f"/keys/{name}") == 0
+            assert verify(signer.sign(wanted.client_id), address="192.0.2.1") == wanted.client_id
+            assert verify(signer.sign(wanted.client_id), address=f"{network}9"), "what is kept need not be read"
+        finally:
+            gate.set()
+    assert [one.result() for one in waiting] == [None, None]
+    again = described(documents.json(f"/keys/{name}-again", signer.jwks))
+    assert verify(signer.sign(again.client_id), address=f"{network}9"), "when they are through, the next may be read"
+
+
+def test_who_hangs_up_does_not_make_the_hub_read_more_at_once() -> None:
+    async def ask() -> None:
+        flights: outbound.SingleFlight[bool] = outbound.SingleFlight(most=9)
+        turns, gate = outbound.Turns(each=2), asyncio.Event()
+
+        async def begin(thing: str) -> None:
+            await flights.run(thing, gate.wait, turn=turns.taken("one", thing))
+
+        for thing in ("a", "b"):
+            task = asyncio.create_task(begin(thing))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        with pytest.raises(outbound.Busy):
+            await asyncio.wait_for(begin("c"), 5)
+        gate.set()
+        await begin("a")
+        await begin("c")
+
+    asyncio.run(ask())
 
 
 PRIVATE = {"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ", "alg": "HS256"}
