@@ -1,21 +1,24 @@
 """Tokens of an authorization server that a tenant trusts instead of the hub: only what it would sign, to the letter."""
 
+import asyncio
 import http.server
 import json
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from django.conf import settings
 from django.utils import timezone
 
 from access import outside
 from access.models import OutsideIssuer
+from lib import db, fetch
 from tenants.models import Member, User
 from tests.cast import Cast
 from tests.host import Host
@@ -261,6 +264,26 @@ def test_everything_else_is_refused_and_leaves_an_entry(
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
     assert turned_away(cast) == ["unknown_credential"]
     assert says(host, elsewhere.token(host, cast.uma)) == 200, "and nobody else is harmed"
+
+
+def test_only_what_was_signed_is_believed_and_not_what_was_read_at_the_door(cast: Cast, elsewhere: Elsewhere) -> None:
+    """Two readings of one token must never differ; should they, the signature speaks for one of them only."""
+    trust(cast, elsewhere)
+    host = Host(settings.BASE_URL, cast.acme.slug)
+    mine, theirs = (outside.read(elsewhere.token(host, user)) for user in (cast.uma, cast.olga))
+    assert mine
+    assert theirs
+
+    async def verified(token: outside.Token) -> bool:
+        async with db.open_pool(size=2):
+            try:
+                here = {"tenant_id": cast.acme.pk, "version": cast.acme.catalog_version}
+                return await outside.verify(token, slug=cast.acme.slug, **here) is not None
+            finally:
+                await fetch.close()
+
+    assert asyncio.run(verified(mine))
+    assert not asyncio.run(verified(replace(mine, claims=theirs.claims)))
 
 
 def turned_away(cast: Cast) -> list[str]:
