@@ -23,6 +23,7 @@ from django.urls import reverse
 from lib import seal
 from mcphub import account_entries, oidc, passwords
 from tenants import invitations
+from tenants.models import NAME_TAKEN
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class AccountAdapter(DefaultAccountAdapter):
         "too_many_login_attempts": "Too many attempts failed. Wait five minutes, then try again.",
         "incorrect_password": "This is not your password.",
         "enter_current_password": "This is not your password.",
+        "username_taken": NAME_TAKEN,
         "email_taken": "Somebody has an account with this address already. If that is you, sign in instead.",
     }
 

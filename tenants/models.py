@@ -7,6 +7,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -14,11 +15,19 @@ SLUG = RegexValidator(r"^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$", _("Lower-case l
 # RFC 6749 section 3.3 allows more; colons, dots and hyphens cover the conventions in use and survive every host.
 SCOPE_NAME = RegexValidator(r"^[a-z][a-z0-9_.:-]{0,62}$", _("Like tickets.read: lower-case letters, digits, . _ : -"))
 
+NAME_TAKEN = _("Somebody has this user name already; capitals make no difference. Choose another.")
+
 
 class User(AbstractUser):
     """A person, or the stand-in for a machine. A superuser is platform staff and sees every tenant."""
 
     unrecorded = ("password", "last_login")
+
+    class Meta(AbstractUser.Meta):
+        constraints = [
+            # `Bob` and `bob` would be one to every reader, and to the sign-in form.
+            models.UniqueConstraint(Lower("username"), name="one_user_name", violation_error_message=NAME_TAKEN),
+        ]
 
 
 class Role(models.TextChoices):

@@ -99,6 +99,15 @@ def test_a_stranger_with_an_invitation_makes_an_account_and_joins(cast: Cast) ->
     assert [entry.reason for entry in ledger_of_platform(actor=name)] == ["signed up"]
 
 
+def test_no_two_people_are_told_apart_by_capitals_alone(cast: Cast) -> None:
+    _, link = invite(cast)
+    client, name = browser(), cast.uma.username.title()
+    client.get(link)
+    given = {"email": f"{name}@other.example", "username": name, "password1": NEW_PASSWORD}
+    assert "capitals make no difference" in client.post("/accounts/signup/", given).content.decode()
+    assert not User.objects.filter(username=name).exists()
+
+
 def test_signing_up_needs_the_invitation_to_be_open_still(cast: Cast) -> None:
     invitation, link = invite(cast)
     client, name = browser(), f"nina-{cast.acme.slug}"

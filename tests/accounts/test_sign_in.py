@@ -2,16 +2,21 @@
 
 import itertools
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth import hashers
 from django.contrib.sessions.models import Session
+from django.db import IntegrityError
 from django.test import Client
+from django.urls import reverse
 
 from lib import db
 from tenants import actions
+from tenants.models import User
 from tests.accounts.people import NEW_PASSWORD, browser, ledger_of_platform, sign_in
+from tests.admin.conftest import form_of
 from tests.cast import Cast
 
 _names = itertools.count(1)
@@ -21,6 +26,30 @@ _names = itertools.count(1)
 def test_a_person_signs_in_by_name_or_address_and_lands_where_they_wanted(cast: Cast, by: str) -> None:
     answer = sign_in(browser(), getattr(cast.uma, by), cast.password, next="/account/apps/?a=b")
     assert (answer.status_code, answer["location"]) == (302, "/account/apps/?a=b")
+
+
+@pytest.mark.parametrize("spelled", [str.upper, str.title])
+def test_a_name_is_the_same_name_in_capitals(cast: Cast, spelled: Callable[[str], str]) -> None:
+    client = browser()
+    assert sign_in(client, spelled(cast.uma.username), cast.password).status_code == 302
+    assert client.session["_auth_user_id"] == str(cast.uma.pk)
+
+
+def test_postgres_itself_keeps_names_apart_by_more_than_capitals(cast: Cast) -> None:
+    """Two who sign up in the same moment do not see each other."""
+    with pytest.raises(IntegrityError, match="one_user_name"):
+        User.objects.create(username=cast.uma.username.upper())
+
+
+@pytest.mark.parametrize(("page", "says"), [("add", "already exists"), ("change", "capitals make no difference")])
+def test_staff_cannot_make_two_names_that_differ_by_capitals(cast: Cast, page: str, says: str) -> None:
+    client, name = Client(), cast.uma.username.upper()
+    client.force_login(cast.staff)
+    url = reverse(f"admin:tenants_user_{page}", args=[cast.bob.pk] if page == "change" else [])
+    given = form_of(client, url, username=name, password1=NEW_PASSWORD, password2=NEW_PASSWORD)
+    answer = client.post(url, given)
+    assert says in answer.content.decode()
+    assert not User.objects.filter(username=name).exists()
 
 
 @pytest.mark.parametrize("wanted", ["https://elsewhere.example/", "//elsewhere.example/", "javascript:alert(1)"])
