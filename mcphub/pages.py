@@ -5,6 +5,7 @@ from django.shortcuts import redirect
 from django.views.csrf import csrf_failure
 
 from access import refusals
+from access.oauth.answers import address_of
 from tenants.administration import standing
 
 APPS = "/account/apps/"
@@ -23,7 +24,7 @@ def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
     refusals.record(
         tenant_id=None,
         reason="csrf",
-        address=str(request.META.get("REMOTE_ADDR") or ""),
+        address=address_of(request),
         actor=request.user.get_username() if request.user.is_authenticated else "",
         detail={"path": request.path, "why": reason},
     )
