@@ -32,7 +32,8 @@ def opened(*, without: str, forgiven: str | None = None, **look: Any) -> Iterato
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         yield page
         browser.close()
-    assert [one for one in complaints if forgiven is None or forgiven not in one] == []
+    left = [one for one in complaints if forgiven is None or forgiven not in one]
+    assert not left, left
 
 
 @contextlib.contextmanager

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
+def page(program: tuple[str, list[tuple[str, str | None]]]) -> Iterator[Page]:
+    """program: ended after the browser, which may still ask it for its icon."""
     narrow: Any = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}
     with opened(without="the consent page was not tested in a browser", forgiven="status of 400", **narrow) as page:
         yield page
