@@ -6,6 +6,7 @@ narrower one would be a way around the check, so a pool is never shared between 
 
 import asyncio
 import socket
+import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,9 @@ from lib.fetch.lookup import lookup
 MAX_POOLS = 256
 MAX_CONNECTIONS_PER_HOST = 100
 KEEP_ALIVE_SECONDS = 30
+# An upstream that does not answer a TLS farewell would hold its socket for another 30 s, beyond the end of the pool.
+# aiohttp cuts such sockets off after 2 s and with the pool, and refuses to be told so from Python 3.12.8 on.
+_CUTS_OFF_FAREWELLS = sys.version_info < (3, 12, 8)
 # A request that may have reached the upstream is not repeated, except where repeating means nothing (RFC 9110, 9.2.1).
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -115,6 +119,7 @@ def _open_session(allowance: Allowance) -> aiohttp.ClientSession:
         limit=0,  # one slow upstream must not use up a total that others share
         limit_per_host=MAX_CONNECTIONS_PER_HOST,
         keepalive_timeout=KEEP_ALIVE_SECONDS,
+        enable_cleanup_closed=_CUTS_OFF_FAREWELLS,
     )
     return aiohttp.ClientSession(
         connector=connector,

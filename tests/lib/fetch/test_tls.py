@@ -1,6 +1,9 @@
 """Certificates are checked, and nothing leads from https down to http."""
 
+import asyncio
+import contextlib
 import ipaddress
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from lib import fetch as fetching
 from lib.fetch import Blocked, Unreachable, fetch
 from tests.lib.fetch.servers import Serve, hello, outbound, redirects
 
@@ -60,3 +64,27 @@ async def test_https_works_and_a_redirect_down_to_http_is_refused(
     secure = await serve(redirects(302, f"http://127.0.0.1:{plain}/"), server)
     with pytest.raises(Blocked, match="https to http"):
         await fetch(outbound(f"https://127.0.0.1:{secure}/"))
+
+
+async def test_an_upstream_that_answers_no_farewell_does_not_outlive_the_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = certificate(tmp_path)
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", client)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        gone = asyncio.create_task(asyncio.to_thread(_answer_and_say_no_farewell, listening, server))
+        answer = await fetch(outbound(f"https://127.0.0.1:{listening.getsockname()[1]}/"))
+        assert answer.body == b"hello"
+        await fetching.close()
+        await gone
+
+
+def _answer_and_say_no_farewell(listening: socket.socket, tls: ssl.SSLContext) -> None:
+    """Answer one request, then only wait for the end of the TCP connection; TimeoutError when it does not come."""
+    peer = tls.wrap_socket(listening.accept()[0], server_side=True)
+    peer.recv(65536)
+    peer.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello")
+    with socket.socket(fileno=peer.detach()) as raw, contextlib.suppress(ConnectionResetError):
+        raw.settimeout(10)
+        while raw.recv(65536):
+            pass
