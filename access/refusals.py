@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from audit.entries import INSTANCE
+from audit.entries import instance
 from audit.models import Event, Outcome
 from lib import redact
 
@@ -64,7 +64,7 @@ def row(
     return {
         "tenant_id": tenant,
         "event": Event.TURNED_AWAY,
-        "instance_id": str(INSTANCE),
+        "instance_id": str(instance()),
         "actor": actor[:150],
         "client": redact.text(client)[:200],
         "via": via,

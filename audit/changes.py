@@ -7,7 +7,7 @@ import orjson
 from django.db import connection, models
 
 from audit import differences
-from audit.entries import INSTANCE
+from audit.entries import instance
 from audit.models import Event
 from lib import redact
 
@@ -43,7 +43,7 @@ def record(
     entry = {
         "tenant_id": tenant_id,
         "event": Event.CHANGED,
-        "instance_id": str(INSTANCE),
+        "instance_id": str(instance()),
         "actor": actor,
         "client": redact.text(client)[:200],
         "via": via,

@@ -1,5 +1,6 @@
 """Making ledger rows: plain dicts that `audit_append` takes as JSON."""
 
+import os
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -8,10 +9,25 @@ import orjson
 
 from lib import redact, seal
 
-INSTANCE = uuid.uuid4()
-"""This process, as its started entries name it, so that a crash can be told from a long call."""
+_instance = uuid.uuid4()
 
 _MOST_PREVIEW = 4096
+
+
+def instance() -> uuid.UUID:
+    """This process, as its started entries name it, so that a crash can be told from a long call.
+
+    Made anew after a fork: two processes under one name would each keep the other's calls from being declared dead.
+    """
+    return _instance
+
+
+def _be_another() -> None:
+    global _instance
+    _instance = uuid.uuid4()
+
+
+os.register_at_fork(after_in_child=_be_another)
 
 
 def digest(value: Any) -> str:

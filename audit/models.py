@@ -13,6 +13,16 @@ class Event(models.TextChoices):
     INTERRUPTED = "call.interrupted", _("Call interrupted")
     TURNED_AWAY = "access.refused", _("Access refused")
     CHANGED = "changed", _("Changed")
+    JOB_ACCEPTED = "job.accepted", _("Job accepted")
+    JOB_JOINED = "job.joined", _("Job joined")
+    JOB_RETURNED = "job.returned", _("Job returned to the queue")
+    JOB_CANCELLED = "job.cancelled", _("Job cancelled")
+    JOB_INTERRUPTED = "job.interrupted", _("Job interrupted")
+    JOB_EXPIRED = "job.expired", _("Job expired")
+    JOB_ENDED = "job.ended", _("Job ended")
+    JOB_ASKED = "job.asked", _("Job asked something")
+    JOB_ANSWERED = "job.answered", _("Job answered")
+    JOB_DISCARDED = "job.discarded", _("Late result of a job discarded")
 
 
 class Outcome(models.TextChoices):

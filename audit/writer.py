@@ -17,7 +17,7 @@ import orjson
 import psycopg
 from django.conf import settings
 
-from audit.entries import INSTANCE
+from audit.entries import instance
 from lib import db
 from lib.batch import Batch
 
@@ -175,13 +175,13 @@ async def open_writer() -> AsyncIterator[Writer]:
         del _writers[loop]
         if opened.settled:
             with contextlib.suppress(*db.UNREACHABLE):
-                await db.lane("sign of life").fetch("SELECT audit_farewell(%s)", [INSTANCE])
+                await db.lane("sign of life").fetch("SELECT audit_farewell(%s)", [instance()])
 
 
-async def beat(instance: uuid.UUID = INSTANCE) -> None:
-    """Say that this process lives, and hold its lock for as long as the connection lasts that this goes by."""
+async def beat(who: uuid.UUID | None = None) -> None:
+    """Say that this process (or `who`) lives; its lock is held for as long as the connection that this goes by."""
     await db.lane("sign of life").fetch(
-        "SELECT audit_heartbeat(%s, %s, %s)", [instance, socket.gethostname(), os.getpid()]
+        "SELECT audit_heartbeat(%s, %s, %s)", [who or instance(), socket.gethostname(), os.getpid()]
     )
 
 
@@ -191,14 +191,14 @@ async def make_partitions() -> None:
         await conn.execute("SELECT audit_partitions(2)")
 
 
-async def sweep(instance: uuid.UUID = INSTANCE) -> int:
+async def sweep(who: uuid.UUID | None = None) -> int:
     """Declare interrupted what processes that are gone had started and never finished; how many calls that were.
 
     Gone is who has been silent for 20 s (the migration says so) and whose lock nobody holds. Does nothing until this
     process has itself been heard for as long without a break: when Postgres was away, everybody was silent.
     """
     async with db.pooled(seconds=_SWEEP_SECONDS) as conn:
-        cursor = await conn.execute("SELECT audit_sweep(%s)", [instance])
+        cursor = await conn.execute("SELECT audit_sweep(%s)", [who or instance()])
         row = await cursor.fetchone()
     return int(row[0]) if row else 0
 

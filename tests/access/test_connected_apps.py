@@ -10,7 +10,7 @@ from django.test import Client as Browser
 
 from access.actions.consents import revoke_consents_of_client
 from access.models import Consent, Grant
-from audit.entries import INSTANCE
+from audit.entries import instance
 from tests.access.asking import Asking, asking, furnish
 from tests.cast import Cast
 from tests.person import words
@@ -46,7 +46,7 @@ def _call(ask: Asking, tool: str, *, actor: str, credential: str, outcome: str =
         "tenant_id": ask.tenant.pk,
         "event": "call.finished",
         "call_id": str(uuid.uuid4()),
-        "instance_id": str(INSTANCE),
+        "instance_id": str(instance()),
         "actor": actor,
         "credential": credential,
         "tool": tool,

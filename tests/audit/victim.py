@@ -9,7 +9,7 @@ import django
 
 async def main(slug: str, secret: str) -> None:
     from access.admit import admit
-    from audit.entries import INSTANCE
+    from audit.entries import instance
     from mcphub.lifespan import lifespan
     from tools import calls
     from tools.catalog import catalog
@@ -19,7 +19,7 @@ async def main(slug: str, secret: str) -> None:
         """Progress comes from inside the function, so by then the started entry is durable."""
 
         async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-            sys.stdout.write(f"{INSTANCE}\n")
+            sys.stdout.write(f"{instance()}\n")
             sys.stdout.flush()
 
         async def log(self, level: str, data: object) -> None: ...
