@@ -261,6 +261,17 @@ async def tenant_transaction(tenant_id: int) -> AsyncIterator[AsyncConnection[An
         yield conn
 
 
+@asynccontextmanager
+async def tenant_write(tenant_id: int) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection inside a transaction that may change one tenant's rows, each statement seeing what is committed.
+
+    READ COMMITTED: who takes a lock and then reads must see what the last holder of the lock wrote.
+    """
+    async with pooled() as conn, conn.transaction():
+        await conn.execute("SELECT set_config(%s, %s, true)", [SETTING, _array([tenant_id])])
+        yield conn
+
+
 def look_at_all_when_one_broke() -> None:
     """Tell Django's pool that connections break together; call it once, before the first is opened.
 

@@ -76,6 +76,22 @@ def grant(owner: BaseDatabaseWrapper, role: str, tables: Mapping[str, str], func
                 cursor.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {quote(role)}")
 
 
+def grant_schema(owner: BaseDatabaseWrapper, role: str, schema: str) -> None:
+    """Let `role` use everything in a schema that holds no tenant's data, such as the broker's; nothing if it is absent.
+
+    Making or dropping what is in it stays the owner's.
+    """
+    quote = owner.ops.quote_name
+    with transaction.atomic(using=owner.alias), owner.cursor() as cursor:
+        cursor.execute("SELECT to_regnamespace(%s) IS NOT NULL", [schema])
+        if not cursor.fetchone()[0]:
+            return
+        cursor.execute(f"GRANT USAGE ON SCHEMA {quote(schema)} TO {quote(role)}")
+        cursor.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {quote(schema)} TO {quote(role)}")
+        cursor.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {quote(schema)} TO {quote(role)}")
+        cursor.execute(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {quote(schema)} TO {quote(role)}")
+
+
 async def why_not_bound(conn: AsyncConnection[Any]) -> str | None:
     """Why the current role is not bound by the policies, as a sentence; None when it is.
 
