@@ -14,11 +14,12 @@ import anyio
 import orjson
 from mcp.server.models import InitializationOptions
 
+from access import challenge, turned_away
 from access.admit import Door, admit
-from gateway import challenge, lists, request, running, server, tool_calls, turned_away, wire
+from access.head import Head
+from gateway import listen, lists, request, running, server, tasks, tool_calls, wire
 from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, UNAVAILABLE, Fault
 from gateway.reply import Headers, Receive, Reply, Send
-from gateway.request import Head
 from gateway.visit import Visit
 from lib import db
 from tenants.caller import Caller
@@ -93,9 +94,17 @@ async def _answer(
     entered: tuple[Caller, Catalog], head: Head, body: Any, receive: Receive, send: Send, cors: Headers
 ) -> None:
     version = request.era_of(head, body)
-    reply = Reply(receive, send, extra=cors, streaming=head.streaming, cancels=version is None)
+    cancels = version is None or _only_waits(body)
+    reply = Reply(receive, send, extra=cors, streaming=head.streaming, cancels=cancels)
     caller, offered = entered
-    visit = Visit(caller=caller, catalog=offered, headers=head.headers, address=head.address, notify=reply.notify)
+    visit = Visit(
+        caller=caller,
+        catalog=offered,
+        headers=head.headers,
+        address=head.address,
+        notify=reply.notify,
+        secret=head.secret,
+    )
     with reply:
         batch = request.messages(body, version)
         if batch is not None:
@@ -157,6 +166,13 @@ async def _result(
     try:
         if tool_calls.is_plain(message):
             return wire.stamped(await tool_calls.call(visit, era.version, message["params"]), era, identity)
+        params = message.get("params") or {}
+        if follows := tasks.handler(era, message["method"]):
+            return wire.stamped(await follows(visit, era, params), era, identity)
+        if message["method"] == listen.METHOD and era.modern:
+            return wire.stamped(await listen.listen(visit, era, message), era, identity)
+        if message["method"] == "initialize":
+            identity = server.identity(visit.catalog, asked=str(params.get("protocolVersion")))
         return await wire.serve(server.server(), era, message, visit=visit, identity=identity)
     except Fault as fault:
         # Before 2026-07-28 an error of the JSON-RPC layer is an answer like any other to HTTP.
@@ -169,7 +185,10 @@ def _modern_era(visit: Visit, head: Head, message: dict[str, Any]) -> wire.Era:
     wire.check_duplicates(head.lines)
     era = wire.classify(message, head.headers)
     params = message["params"]
-    if message["method"] == "tools/call" and isinstance(params.get("name"), str):
+    if message["method"] != "tools/call":
+        tasks.check_name(message["method"], params, head.headers)
+        listen.check_stream(message["method"], head)
+    elif isinstance(params.get("name"), str):
         tool = visit.catalog.tools.get(params["name"])
         arguments = params.get("arguments") or {}
         if tool is not None and tool.mirrored and isinstance(arguments, dict):
@@ -183,6 +202,11 @@ def _check_modern_notification(sort: str, head: Head, message: dict[str, Any]) -
     wire.check_version(head.headers.get(wire.VERSION_HEADER, ""))
     wire.check_duplicates(head.lines)
     wire.check_method(message["method"], head.headers)
+
+
+def _only_waits(body: Any) -> bool:
+    """Whether a request of an older revision does nothing but wait, so that nothing is lost when its client goes."""
+    return isinstance(body, dict) and body.get("method") == "tasks/result"
 
 
 def _plain(params: dict[str, Any]) -> bool:

@@ -1,132 +1,29 @@
-"""Reading one HTTP request at the endpoint: headers, who may speak, the credential, the body."""
+"""Reading one HTTP request at the endpoint: who may speak, the revision, the body."""
 
 import json
-from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 from django.conf import settings
-from django.http.request import split_domain_port, validate_host
 
+from access.head import Head, cors, wrong_peer
 from gateway import wire
 from gateway.errors import INVALID_REQUEST, PARSE_ERROR, Fault
 from gateway.reply import Headers, Receive
 from lib.schema.validator import is_deeper
 
 _MOST_BATCH = 50
-_MOST_NAME = 300
-"""Characters of a Host or an Origin: a DNS name has at most 253, and a scheme and a port go with it."""
 _MOST_DEPTH = 100
 """Levels of nesting in a body. orjson reads 1,024 but writes only 254, and what is read has to be recorded."""
 _ONLY_DIGITS = bytes(48 if 48 <= code <= 57 else 32 for code in range(256))
 _MANY_DIGITS = b"0" * 19
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Head:
-    """A request's method, headers (lower case, outer blanks stripped; httptools keeps them) and peer."""
-
-    method: str
-    lines: list[tuple[str, str]]
-    headers: Mapping[str, str]
-    address: str
-    query: bytes = b""
-
-    @classmethod
-    def of(cls, scope: MutableMapping[str, Any]) -> "Head":
-        lines = [(name.decode("latin-1"), value.decode("latin-1").strip(" \t")) for name, value in scope["headers"]]
-        client = scope.get("client")
-        return cls(
-            method=scope["method"],
-            lines=lines,
-            headers=dict(lines),
-            address=client[0] if client else "",
-            query=scope.get("query_string", b""),
-        )
-
-    @property
-    def streaming(self) -> bool:
-        accept = self.headers.get("accept", "*/*")
-        return "text/event-stream" in accept or "*/*" in accept
-
-    def secret(self) -> str | None:
-        """The presented credential: of `Authorization: Bearer`, or else `X-API-Key`. Never from the URL."""
-        return self._bearer() or self.headers.get("x-api-key") or None
-
-    def _bearer(self) -> str:
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else ""
-
-    def misplaced(self) -> tuple[str, str] | None:
-        """What is wrong with how a credential is presented, as a reason and a sentence; None when nothing is.
-
-        A URL is kept in logs and histories, and of two credentials nobody could say which one counted (RFC 6750
-        sections 2.3 and 3.1).
-        """
-        if self.query and any(name == b"access_token" for name, _ in parse_qsl(self.query, keep_blank_values=True)):
-            return "token_in_url", "Send the credential in the Authorization header, never in the URL."
-        twice = len(self.headers) < len(self.lines) and self._twice("authorization", "x-api-key")
-        if twice or (self.headers.get("x-api-key") and self._bearer()):
-            return "several_credentials", "Send one credential, in one Authorization header."
-        return None
-
-    def _twice(self, *headers: str) -> bool:
-        names = [name for name, _ in self.lines]
-        return any(names.count(header) > 1 for header in headers)
-
-
 def check_peer(head: Head) -> Headers:
-    """Refuse a Host or Origin that is not ours (DNS rebinding); the CORS headers for an Origin that is.
-
-    MCP basic/transports, "Security warning": an invalid Origin is answered with 403.
-    """
-    host = head.headers.get("host", "")
-    # The answers below are remembered with what was asked, so what cannot be a name is not even asked about.
-    if len(host) > _MOST_NAME or not _host_allowed(host):
-        raise Fault(
-            code=INVALID_REQUEST,
-            message="This hub does not answer for that Host; an operator can add it to ALLOWED_HOSTS.",
-            status=421,
-        )
-    origin = head.headers.get("origin")
-    if origin is None:
-        return []
-    if len(origin) > _MOST_NAME or not _origin_allowed(origin):
-        raise Fault(
-            code=INVALID_REQUEST,
-            message="Requests from that Origin are refused; an operator can add it to ALLOWED_ORIGINS.",
-            status=403,
-        )
-    return [
-        (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-expose-headers", b"WWW-Authenticate, Mcp-Session-Id"),
-        (b"vary", b"Origin"),
-    ]
-
-
-@lru_cache(maxsize=256)
-def _host_allowed(host: str) -> bool:
-    domain, _ = split_domain_port(host)
-    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
-
-
-@lru_cache(maxsize=256)
-def _origin_allowed(origin: str) -> bool:
-    """Listed, or the hub's own: the origin of BASE_URL, under any of this machine's own names if that is one."""
-    if origin in settings.ALLOWED_ORIGINS or "*" in settings.ALLOWED_ORIGINS:
-        return True
-    own = urlsplit(settings.BASE_URL)
-    if origin == f"{own.scheme}://{own.netloc}":
-        return True
-    local = {"localhost", "127.0.0.1", "::1"}
-    try:
-        given = urlsplit(origin)
-        return {own.hostname, given.hostname} <= local and (given.scheme, given.port) == (own.scheme, own.port)
-    except ValueError:  # not a URL, or a port that is no port
-        return False
+    """Refuse a Host or Origin that is not ours; the CORS headers for an Origin that is."""
+    if wrong := wrong_peer(head):
+        raise Fault(code=INVALID_REQUEST, message=wrong[1], status=wrong[0])
+    return cors(head)
 
 
 async def read_body(head: Head, receive: Receive) -> Any:

@@ -10,9 +10,9 @@ import pytest
 from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
+from access.head import Head
 from gateway import door
 from gateway.errors import Fault
-from gateway.request import Head
 from lib.schema import compile_schema
 from tenants.actions import add_member
 from tenants.models import Role, Tenant

@@ -3,9 +3,10 @@
 import httpx2
 import pytest
 
+from access import head as heads
+from access.head import Head
 from gateway import request
 from gateway.errors import Fault
-from gateway.request import Head
 from tests.cast import Cast
 from tests.gateway.conftest import Make
 from tests.gateway.strangers import bearer, url
@@ -45,7 +46,7 @@ def test_a_foreign_origin_is_refused(
 
 @pytest.mark.parametrize("name", ["host", "origin"])
 def test_a_name_too_long_to_be_one_is_refused_and_not_remembered(name: str) -> None:
-    remembered = {"host": request._host_allowed, "origin": request._origin_allowed}[name]
+    remembered = {"host": heads._host_allowed, "origin": heads._origin_allowed}[name]
     before = remembered.cache_info()
     headers = {"host": "127.0.0.1", name: "x" * 301}
     with pytest.raises(Fault):
