@@ -121,6 +121,25 @@ async def give_back(value: Any) -> Result:
 
 
 @function()
+async def note(path: str, text: str, seconds: float = 0.0) -> str:
+    """Add a line to a file, once for every time it is run, and take some time over it."""
+    with Path(path).open("a") as notes:  # noqa: ASYNC230 - a handful of bytes, in a test
+        notes.write(f"{text}\n")
+    await asyncio.sleep(seconds)
+    return f"noted {text}"
+
+
+@function()
+async def greet_by_name(ctx: Context) -> str:
+    """Ask for a name and greet it."""
+    reply = await ctx.ask("name", "What is your name?", NAME)
+    return f"Hello, {reply.content['name']}!" if reply.accepted else f"no name: {reply.action}"
+
+
+NAME = {"type": "object", "properties": {"name": {"type": "string", "minLength": 1}}, "required": ["name"]}
+
+
+@function()
 def read_ledger() -> int:
     """How many of its own tenant's calls have started, as a connection of its own sees it."""
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as conn:

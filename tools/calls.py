@@ -1,12 +1,16 @@
-"""Running a call: the one business function. Hosts, the admin's “try it”, the command line and tests all enter here."""
+"""Running a call: the one business function. Hosts, the admin's “try it”, the command line and tests all enter here.
+
+It has two halves, so that a job can lie between them: `prepare` judges, charges and says what is ready to run,
+`execute` records, runs and records. `run` is both.
+"""
 
 import asyncio
 import logging
 import time
 import traceback
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -28,19 +32,36 @@ from tools.values import Call, Origin, Report, Result, Silent
 
 log = logging.getLogger(__name__)
 
+Check = Callable[[LiveTool], Refusal | None]
+"""What else speaks against running a tool now, asked when everything else agrees and nothing is charged yet."""
+Before = Callable[[], Awaitable[bool]]
+
 _SILENT = Silent()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Asked:
-    """What was asked for, known before it is clear whether it will run."""
+class Ready:
+    """A call that was let through: valid arguments, decided, charged. Nothing of it is recorded yet.
+
+    attempt: which of a job this is, counted from 1.
+    """
+
+    id: uuid.UUID
+    caller: Caller
+    tool: LiveTool
+    arguments: dict[str, Any]
+    origin: Origin
+    attempt: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Stray:
+    """A call of a tool that is not there for its caller."""
 
     id: uuid.UUID
     caller: Caller
     name: str
-    number: int | None
     arguments: dict[str, Any]
-    hidden: frozenset[str]
     origin: Origin
 
 
@@ -58,14 +79,8 @@ async def run(
     Returns the Result (also when the tool failed: `is_error`), or the Refusal when it was decided not to run.
     Raises LedgerUnavailable when nothing could be recorded and so nothing was run.
     """
-    tool = catalog.tools.get(name)
-    if tool is None or not visible(caller, tool.subject):
-        asked = _asked(caller, name, arguments, None, origin)
-        unknown = Refusal(reason="unknown_tool", message=f"There is no tool named {name[:128]!r} here.")
-        # Limits of single tools are left alone: they would tell which names exist, and open a bucket for every guess.
-        shared = [rule for rule in catalog.limits if not rule.tool and rule.per != Per.TOOL]
-        return await _refuse(asked, await take(caller, "", shared) or unknown)
-    return await run_tool(caller, tool, arguments, limits=catalog.limits, origin=origin, report=report)
+    ready = await prepare(caller, name, arguments, catalog=catalog, origin=origin)
+    return ready if isinstance(ready, Refusal) else await execute(ready, report=report)
 
 
 async def run_tool(
@@ -78,47 +93,125 @@ async def run_tool(
     report: Report = _SILENT,
 ) -> Result | Refusal:
     """The same for a tool already in hand, which may be a draft."""
-    asked = _asked(caller, tool.name, arguments, tool, origin)
+    ready = await prepare_tool(caller, tool, arguments, limits=limits, origin=origin)
+    return ready if isinstance(ready, Refusal) else await execute(ready, report=report)
+
+
+async def prepare(
+    caller: Caller,
+    name: str,
+    arguments: dict[str, Any],
+    *,
+    catalog: Catalog,
+    origin: Origin,
+    check: Check | None = None,
+) -> Ready | Refusal:
+    """Validate, decide and charge, once, refused or not. A Refusal is recorded; what is Ready is not, until it runs.
+
+    check: a last reason to refuse. Raises LedgerUnavailable when a refusal could not be recorded.
+    """
+    tool = catalog.tools.get(name)
+    if tool is not None and visible(caller, tool.subject):
+        return await prepare_tool(caller, tool, arguments, limits=catalog.limits, origin=origin, check=check)
+    stray = _Stray(id=uuid7(), caller=caller, name=redact.text(name)[:128], arguments=arguments, origin=origin)
+    unknown = Refusal(reason="unknown_tool", message=f"There is no tool named {name[:128]!r} here.")
+    # Limits of single tools are left alone: they would tell which names exist, and open a bucket for every guess.
+    shared = [rule for rule in catalog.limits if not rule.tool and rule.per != Per.TOOL]
+    return await _refuse(stray, await take(caller, "", shared) or unknown)
+
+
+async def prepare_tool(
+    caller: Caller,
+    tool: LiveTool,
+    arguments: dict[str, Any],
+    *,
+    limits: Sequence[LimitRule],
+    origin: Origin,
+    check: Check | None = None,
+) -> Ready | Refusal:
+    """The same for a tool already in hand, which may be a draft."""
+    ready = Ready(id=uuid7(), caller=caller, tool=tool, arguments=arguments, origin=origin)
     refusal = outcome.check_arguments(tool, arguments) or decide(caller, tool.subject)
+    if refusal is None and check is not None:
+        refusal = check(tool)
     # What was decided against is charged too, or it would be free to repeat: each time costs a check and an entry.
     refusal = await take(caller, tool.name, limits) or refusal
-    if refusal is not None:
-        return await _refuse(asked, refusal)
-    call = Call(id=asked.id, caller=caller, tool=tool, arguments=arguments, origin=origin, report=report)
-    return await _run(asked, call, await writer().begin(_row(asked, Event.STARTED)))
+    return ready if refusal is None else await _refuse(ready, refusal)
 
 
-async def _run(asked: _Asked, call: Call, durable: asyncio.Future[None]) -> Result:
+async def execute(
+    ready: Ready, *, report: Report = _SILENT, before: Before | None = None, job: uuid.UUID | None = None
+) -> Result | Refusal:
+    """Record, run, record. What was ready is taken to be allowed still, unless it is an attempt at a job.
+
+    job: the job that this is an attempt at. It gets a call_id of its own, its entries name the job, and it is decided
+    again, as time went by; a Refusal is recorded. before: awaited as the last thing before the tool is entered; where
+    it answers False nothing runs, the entry is closed as cancelled, and the Refusal says so.
+    Raises LedgerUnavailable when nothing could be recorded and so nothing was run.
+    """
+    if job is not None:
+        ready = replace(ready, id=uuid7())
+        if refusal := decide(ready.caller, ready.tool.subject):
+            return await _refuse(ready, refusal, job)
+    return await _execute(ready, report, before, job, await writer().begin(row(ready, Event.STARTED, job=job)))
+
+
+async def _execute(
+    ready: Ready, report: Report, before: Before | None, job: uuid.UUID | None, durable: asyncio.Future[None]
+) -> Result | Refusal:
     """Run once the started entry is durable, and record the end, whatever the end is."""
     begun = None
     try:
         await durable
+        if before is not None and not await before():
+            await _conclude(ready, job, Outcome.CANCELLED, "cancelled")
+            return Refusal(reason="cancelled", message=f"{ready.tool.name} was cancelled before it began.")
         begun = time.perf_counter()
-        result = await _attempt(call)
+        result = await _attempt(ready, report, whole=job is not None)
     except LedgerUnavailable:
         # Its commit may have gone through unanswered; then this says that the call ended there.
-        await writer().disown(_row(asked, Event.REFUSED, outcome=Outcome.REFUSED, reason="ledger_unavailable"))
+        refused = row(ready, Event.REFUSED, outcome=Outcome.REFUSED, reason="ledger_unavailable", job=job)
+        await writer().disown(refused)
         raise
     except BaseException:
         # Cancelled, or the process is being stopped: the entry still has to land before this unwinds.
         with anyio.CancelScope(shield=True):
-            await writer().conclude(_row(asked, Event.FINISHED, outcome=Outcome.CANCELLED, begun=begun))
+            await _conclude(ready, job, Outcome.CANCELLED, "", begun)
         raise
-    ended = outcome.of(result)
-    await writer().conclude(_row(asked, Event.FINISHED, outcome=ended, reason=result.reason, begun=begun))
+    await _conclude(ready, job, outcome.of(result), result.reason, begun)
     return result
 
 
-async def _attempt(call: Call) -> Result:
-    """The kind's own work under the tool's deadline; every failure becomes something the model can read."""
-    deadline = asyncio.timeout(call.tool.timeout)
+async def _conclude(
+    ready: Ready, job: uuid.UUID | None, ended: Outcome, reason: str, begun: float | None = None
+) -> None:
+    await writer().conclude(row(ready, Event.FINISHED, outcome=ended, reason=reason, begun=begun, job=job))
+
+
+async def _attempt(ready: Ready, report: Report, *, whole: bool) -> Result:
+    """The kind's own work under the tool's deadline; every failure becomes something the model can read.
+
+    whole: a job keeps what is too long for the model, so it is not cut here.
+    """
+    deadline = asyncio.timeout(ready.tool.timeout)
+    call = Call(
+        id=ready.id,
+        caller=ready.caller,
+        tool=ready.tool,
+        arguments=ready.arguments,
+        origin=ready.origin,
+        report=report,
+        attempt=ready.attempt,
+        deadline=deadline,
+    )
+    run = call.tool.run or KINDS[call.tool.kind].run
     try:
         async with deadline:
-            result = await KINDS[call.tool.kind].run(call)
-        return outcome.settle(call.tool, result)
+            result = await run(call)
+        return outcome.settle(call.tool, result, whole=whole)
     except ToolError as problem:
         return outcome.settle(call.tool, Result.of_error(str(problem), problem.reason))
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:  # or `sys.exit()` in a tool would end the process of all
         if deadline.expired():  # rather than a TimeoutError of the tool's own
             return _late(call.tool)
         log.error("tool %s failed, call %s\n%s", call.tool.name, call.id, _places(problem))  # noqa: TRY400
@@ -144,52 +237,51 @@ def _late(tool: LiveTool) -> Result:
     )
 
 
-async def _refuse(asked: _Asked, refusal: Refusal) -> Refusal:
-    await writer().write(_row(asked, Event.REFUSED, outcome=Outcome.REFUSED, reason=refusal.reason))
+async def _refuse(asked: Ready | _Stray, refusal: Refusal, job: uuid.UUID | None = None) -> Refusal:
+    await writer().write(row(asked, Event.REFUSED, outcome=Outcome.REFUSED, reason=refusal.reason, job=job))
     return refusal
 
 
-def _asked(caller: Caller, name: str, arguments: dict[str, Any], tool: LiveTool | None, origin: Origin) -> _Asked:
-    return _Asked(
-        id=uuid7(),
-        caller=caller,
-        name=tool.name if tool else redact.text(name)[:128],
-        number=tool.number if tool else None,
-        arguments=arguments,
-        hidden=tool.hidden if tool else frozenset(),
-        origin=origin,
-    )
-
-
-def _row(
-    asked: _Asked,
+def row(
+    asked: Ready | _Stray,
     event: Event,
     *,
     outcome: Outcome | None = None,
     reason: str = "",
     begun: float | None = None,
+    job: uuid.UUID | None = None,
 ) -> dict[str, Any]:
     """A ledger row. What was asked is kept once, on the first row of the call."""
     caller, origin = asked.caller, asked.origin
-    row: dict[str, Any] = {
+    name, number, hidden = _of_tool(asked)
+    made: dict[str, Any] = {
         "tenant_id": caller.tenant_id,
         "event": event.value,
         "call_id": str(asked.id),
-        "instance_id": str(entries.INSTANCE),
+        "instance_id": str(entries.instance()),
         "actor": caller.username,
         "credential": caller.credential,
         "client": (origin.client or caller.client)[:200],
         "via": origin.via,
-        "tool": asked.name,
-        "version": asked.number,
+        "tool": name,
+        "version": number,
         "trace": origin.traceparent,
     }
     if event is not Event.FINISHED:
-        row |= {"address": origin.address, "digest": entries.digest(asked.arguments)}
+        made |= {"address": origin.address, "digest": entries.digest(asked.arguments)}
         # Who is over a limit may go on asking; each time is an entry, but not one of 4 KiB.
-        row["preview"] = entries.preview(asked.arguments, hidden=asked.hidden) if reason != "rate_limited" else None
+        made["preview"] = entries.preview(asked.arguments, hidden=hidden) if reason != "rate_limited" else None
     if outcome is not None:
-        row |= {"outcome": outcome.value, "reason": reason}
+        made |= {"outcome": outcome.value, "reason": reason}
     if begun is not None:
-        row["duration_ms"] = round((time.perf_counter() - begun) * 1000, 3)
-    return row
+        made["duration_ms"] = round((time.perf_counter() - begun) * 1000, 3)
+    if job is not None:
+        made["subject"] = f"job {job}"
+    return made
+
+
+def _of_tool(asked: Ready | _Stray) -> tuple[str, int | None, frozenset[str]]:
+    """Its name, its version, and which arguments are secret by its schema."""
+    if isinstance(asked, _Stray):
+        return asked.name, None, frozenset()
+    return asked.tool.name, asked.tool.number, asked.tool.hidden

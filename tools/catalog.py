@@ -1,7 +1,7 @@
 """The catalog: a tenant's live tools, ready to run, as a frozen snapshot by version."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,9 @@ from lib.versioned import Versioned
 from policy.decide import Subject
 from policy.take import LimitRule
 from tools.kinds import KINDS, parse_config
+from tools.models import Runs
 from tools.threads import Crew
+from tools.values import Call, Result
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +41,28 @@ class LiveConnection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LiveTool:
-    """A tool ready to run. number: the version, 0 for a draft.
+class Lasting:
+    """How a tool's calls run as jobs.
 
+    wait: seconds a host waits before it is given a handle, 0 for not at all. most_attempts: for what may be repeated.
+    replay: seconds in which the same call joins the job. keep: seconds that a result is kept. patience: seconds until
+    a job that has not started expires. required: hosts that cannot follow a task are refused.
+    """
+
+    wait: float
+    most_attempts: int
+    replay: float
+    keep: float
+    patience: float
+    priority: int
+    required: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveTool:
+    """A tool ready to run. number: the version, 0 for a draft; version_id: its row, 0 for a draft.
+
+    lasting: how its jobs run; None when it runs while the host waits. run: for a tool of the hub's own, what runs it.
     hidden: arguments that are secret by their schema. mirrored: whether hosts repeat some in HTTP headers.
     """
 
@@ -59,6 +80,9 @@ class LiveTool:
     timeout: float
     max_result: int
     idempotent: bool
+    version_id: int = 0
+    lasting: Lasting | None = None
+    run: Callable[[Call], Awaitable[Result]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +119,20 @@ def make_live(row: Mapping[str, Any], connection: LiveConnection | None) -> Live
         timeout=float(row["timeout"]),
         max_result=row["max_result"],
         idempotent=row["idempotent"] or row["read_only"],
+        version_id=row["id"] if row["number"] else 0,
+        lasting=_lasting(row) if row["runs"] != Runs.INLINE else None,
+    )
+
+
+def _lasting(row: Mapping[str, Any]) -> Lasting:
+    return Lasting(
+        wait=float(row["wait"]) if row["runs"] == Runs.AUTOMATIC else 0.0,
+        most_attempts=row["most_attempts"],
+        replay=float(row["replay_seconds"]),
+        keep=row["keep_hours"] * 3600.0,
+        patience=row["patience_minutes"] * 60.0,
+        priority=row["priority"],
+        required=row["task_required"],
     )
 
 

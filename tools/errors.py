@@ -28,3 +28,17 @@ class UpstreamTimeout(UpstreamError):
     """The upstream did not answer in time."""
 
     reason = "upstream_timeout"
+
+
+class UpstreamUnavailable(UpstreamError):
+    """The upstream could not be reached, is too busy or broke: the same may go well a little later."""
+
+    reason = "upstream_unavailable"
+
+
+_PASSING = frozenset({UpstreamTimeout.reason, UpstreamUnavailable.reason, "timeout", "busy"})
+
+
+def passing(reason: str) -> bool:
+    """Whether a failure with this reason may be gone when the same is tried again."""
+    return reason in _PASSING

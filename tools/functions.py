@@ -9,9 +9,11 @@
 Sync or async, typed; pydantic derives the input and output schema. Modules are named in the setting TOOL_FUNCTIONS.
 """
 
+import asyncio
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, get_type_hints
 
@@ -19,16 +21,20 @@ import anyio.from_thread
 from django.conf import settings
 from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
 
-from tenants.caller import Caller
-from tools.values import Report, Result
+from tools.errors import Misconfigured
+from tools.preflight import Check
+from tools.values import Asks, Call, Question, Reply, Result
 
 
 class Context:
     """What a function may ask for by naming a parameter of this type: progress, log, cancellation, who is calling."""
 
-    def __init__(self, report: Report, caller: Caller):
-        self._report = report
-        self.caller = caller
+    def __init__(self, call: Call):
+        self._report = call.report
+        self._deadline = call.deadline
+        self.caller = call.caller
+        self.attempt = call.attempt
+        """Counted from 1; a job is run more than once only where its tool says that it may be repeated."""
         self.cancelled = False
         """Whether nobody waits any more; a long sync function looks at this and returns."""
 
@@ -44,6 +50,39 @@ class Context:
         """Send the host a log message, for hosts that ask for them."""
         await self._report.log(level, data)
 
+    async def ask(self, key: str, message: str, schema: Mapping[str, Any]) -> Reply:
+        """Ask the person behind the call; see `ask_all`."""
+        return (await self.ask_all({key: Question(message=message, schema=schema)}))[key]
+
+    def ask_sync(self, key: str, message: str, schema: Mapping[str, Any]) -> Reply:
+        """The same from a sync function, which runs in a thread."""
+        return anyio.from_thread.run(self.ask, key, message, schema)
+
+    async def ask_all(self, questions: Mapping[str, Question]) -> Mapping[str, Reply]:
+        """Ask several things at once and wait for all; the time counts against no deadline of the tool's.
+
+        Only a job can: its host shows the questions to a person, who may also decline. Raises ToolError when nobody
+        answered.
+        """
+        if not isinstance(self._report, Asks):
+            raise Misconfigured("This tool asks back, which it can only as a job. Tell an admin of this tenant.")
+        with self._clock_stopped():
+            return await self._report.ask(questions)
+
+    @contextmanager
+    def _clock_stopped(self) -> Iterator[None]:
+        clock = asyncio.get_running_loop().time
+        end = self._deadline.when() if self._deadline else None
+        if self._deadline is None or end is None:
+            yield
+            return
+        left = end - clock()
+        self._deadline.reschedule(None)
+        try:
+            yield
+        finally:
+            self._deadline.reschedule(clock() + left)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Function:
@@ -55,6 +94,7 @@ class Function:
     arguments: type[BaseModel]
     context_parameter: str | None
     output: TypeAdapter[Any] | None
+    preflight: Check | None = None
 
     def input_schema(self) -> dict[str, Any]:
         return self.arguments.model_json_schema()
@@ -70,11 +110,16 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 _registry: dict[str, Function] = {}
 
 
-def function(name: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function under `name` (default: its own); a name can be taken once."""
+def function(
+    name: str | None = None, *, preflight: Check | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function under `name` (default: its own); a name can be taken once.
+
+    preflight: asks the person for arguments that are missing, before a call begins (see tools.preflight).
+    """
 
     def register(call: Callable[..., Any]) -> Callable[..., Any]:
-        described = describe(name or call.__name__, call)
+        described = replace(describe(name or call.__name__, call), preflight=preflight)
         known = _registry.get(described.name)
         if known is not None and _place(known.call) != _place(call):
             raise ValueError(f"two functions are registered as {described.name!r}")

@@ -35,6 +35,14 @@ class Auth(models.TextChoices):
     QUERY = "query", _("A query parameter")
 
 
+class Runs(models.TextChoices):
+    """Where a call of a tool runs, and how long its host waits."""
+
+    INLINE = "inline", _("While the host waits")
+    AUTOMATIC = "automatic", _("As a job, whose host waits a little and is then given a handle")
+    BACKGROUND = "background", _("As a job, whose host is given a handle at once")
+
+
 class Connection(models.Model):
     """Where a tool finds its upstream, and the sealed credentials for it."""
 
@@ -89,8 +97,47 @@ class Definition(models.Model):
     )
     timeout = models.PositiveIntegerField(
         default=20,
-        validators=[MinValueValidator(1), MaxValueValidator(3600)],
-        help_text=_("Seconds. Most hosts give up after 30 to 60."),
+        validators=[MinValueValidator(1), MaxValueValidator(86400)],
+        help_text=_("Seconds. Most hosts give up after 30 to 60; what takes longer should run as a job."),
+    )
+    runs = models.CharField(
+        max_length=16,
+        choices=Runs.choices,
+        default=Runs.INLINE,
+        help_text=_("A job outlives the host's request and a restart of the hub; it costs some milliseconds."),
+    )
+    wait = models.PositiveSmallIntegerField(
+        default=10,
+        validators=[MaxValueValidator(20)],
+        help_text=_("Seconds that a host waits for a job that runs automatically, before it is given a handle."),
+    )
+    most_attempts = models.PositiveSmallIntegerField(
+        default=3,
+        validators=[MinValueValidator(1), MaxValueValidator(10)],
+        help_text=_("How often a job is tried. One that is not idempotent and has begun is never tried again."),
+    )
+    replay_seconds = models.PositiveIntegerField(
+        default=120,
+        validators=[MaxValueValidator(86400)],
+        help_text=_("The same call again within so many seconds joins the job instead of starting another."),
+    )
+    keep_hours = models.PositiveSmallIntegerField(
+        default=24,
+        validators=[MinValueValidator(1), MaxValueValidator(720)],
+        help_text=_("How long a job's result is kept."),
+    )
+    patience_minutes = models.PositiveIntegerField(
+        default=60,
+        validators=[MinValueValidator(1), MaxValueValidator(43200)],
+        help_text=_("A job that has not started by then expires."),
+    )
+    priority = models.SmallIntegerField(
+        default=0,
+        validators=[MinValueValidator(-10), MaxValueValidator(10)],
+        help_text=_("Before or after the other jobs of this tenant, from -10 to 10."),
+    )
+    task_required = models.BooleanField(
+        default=False, help_text=_("Only hosts that can follow a task may call it; the others are told so.")
     )
     max_result = models.PositiveIntegerField(
         default=65536,

@@ -24,8 +24,11 @@ def check_arguments(tool: LiveTool, arguments: dict[str, Any]) -> Refusal | None
     )
 
 
-def settle(tool: LiveTool, result: Result) -> Result:
-    """The result as the model may have it: it is JSON, keeps the output schema and stays within the bound."""
+def settle(tool: LiveTool, result: Result, *, whole: bool = False) -> Result:
+    """The result as the model may have it: it is JSON, keeps the output schema and stays within the bound.
+
+    whole: it is not cut, as what is too long for the model will be kept elsewhere.
+    """
     result = _encodable(result)
     try:
         structured = b"" if result.structured is ABSENT else orjson.dumps(result.structured)
@@ -38,7 +41,7 @@ def settle(tool: LiveTool, result: Result) -> Result:
             return _broken(tool, "it gave no structured result")
         if not tool.output.is_valid(result.structured):
             return _broken(tool, _listed(tool.output.problems(result.structured, limit=3)))
-    return _bounded(tool, result, len(structured))
+    return result if whole else _bounded(tool, result, len(structured))
 
 
 def of(result: Result) -> Outcome:

@@ -82,6 +82,10 @@ class _Threads:
         self.tenants: dict[int, anyio.CapacityLimiter] = {}
         self._unlimited = anyio.CapacityLimiter(math.inf)
 
+    @property
+    def lent(self) -> int:
+        return self._total.borrowed_tokens
+
     async def run(self, tenant_id: int, work: Callable[[], Gives], patience: float) -> Gives:
         own = self.tenants.setdefault(tenant_id, anyio.CapacityLimiter(PER_TENANT))
         borrower = object()
@@ -138,3 +142,9 @@ async def run_for(tenant_id: int, work: Callable[[], Gives], *, patience: float)
     patience: seconds to wait for a thread to become free, after which it raises Busy.
     """
     return await of_loop().run(tenant_id, work, patience)
+
+
+def lent(loop: asyncio.AbstractEventLoop) -> int:
+    """How many threads of this event loop are lent, those that were left behind included; may be asked anywhere."""
+    of = _of_loops.get(loop)
+    return of.lent if of is not None else 0

@@ -1,8 +1,10 @@
 """The values a call is made of: Call in, Result out. Frozen, keyword-only, and free of any protocol."""
 
+import asyncio
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkable
 
 from tenants.caller import Caller
 
@@ -109,6 +111,55 @@ class Silent:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What a running tool asks the person it works for: a sentence, and the JSON Schema of a flat object to fill in.
+
+    What MCP calls elicitation in form mode (client/elicitation); never ask for a secret by it.
+    """
+
+    message: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What a Question was answered with. content: fits its schema; empty unless accepted."""
+
+    action: Literal["accept", "decline", "cancel"]
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        return self.action == "accept"
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """A Report whose follower can be asked in the middle of a call; that of an attempt at a job is one."""
+
+    async def ask(self, questions: Mapping[str, Question]) -> Mapping[str, Reply]:
+        """A Reply for every key, once all are there; raises ToolError when nobody answered."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A Report of a job, which may go on in another process when this one ends; that of an attempt at a job is one.
+
+    upstream: what an earlier attempt kept; None on the first. handed_back: the work is being cancelled here to go on
+    elsewhere, so the upstream is not to be told to stop.
+    """
+
+    @property
+    def upstream(self) -> Mapping[str, Any] | None: ...
+
+    @property
+    def handed_back(self) -> bool: ...
+
+    async def keep(self, upstream: Mapping[str, Any]) -> None:
+        """What the upstream calls the work, never a secret. Returns once it is durable."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
     """Where a call came from: `mcp`, `admin` or `cli`, and what is kept of it for the ledger.
 
@@ -125,7 +176,11 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """One use of a tool, after validation: what a kind gets."""
+    """One use of a tool, after validation: what a kind gets.
+
+    attempt: which of a job this is, counted from 1. deadline: when the tool is stopped; whoever waits for a person may
+    put it off.
+    """
 
     id: uuid.UUID
     caller: Caller
@@ -133,6 +188,8 @@ class Call:
     arguments: dict[str, Any]
     origin: Origin
     report: Report = field(default_factory=Silent)
+    attempt: int = 1
+    deadline: asyncio.Timeout | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

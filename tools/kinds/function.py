@@ -49,7 +49,7 @@ async def run(call: Call) -> Result:
     if described is None:
         raise Misconfigured(f"The function {call.tool.config.function!r} is gone. Tell an admin of this tenant.")
     arguments = _arguments(described, call)
-    context = functions.Context(call.report, call.caller)
+    context = functions.Context(call)
     if described.context_parameter:
         arguments[described.context_parameter] = context
     try:
