@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestServer
 
 from lib import fetch as fetching
 from tests.tools.upstream import Upstream
-from tools.kinds import http
+from tools.kinds import http_send
 
 
 @pytest.fixture
@@ -32,5 +32,5 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def note(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr(http, "sleep", note)
+    monkeypatch.setattr(http_send, "sleep", note)
     return waited

@@ -71,7 +71,7 @@ def test_every_field_of_the_form_explains_itself_in_a_sentence() -> None:
     schema = http.Config.model_json_schema()
     models = [schema, *(model for model in schema["$defs"].values() if "properties" in model)]
     descriptions = [field["description"] for model in models for field in model["properties"].values()]
-    assert len(descriptions) == 10 + 3 + 1
+    assert len(descriptions) == 11 + 3 + 1 + 11 + 2
     assert all(description.endswith(".") for description in descriptions)
 
 
@@ -92,9 +92,9 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "kinds.md"
 
 def test_the_reference_names_every_field_and_its_examples_are_valid() -> None:
     section = REFERENCE.read_text().partition("\n## http\n")[2].partition("\n## function\n")[0]
-    fields = {*http.Config.model_fields, "in", "name", "slashes"}
+    fields = {*http.Config.model_fields, *http.Asynchronous.model_fields, "in", "name", "slashes"}
     assert fields == set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
     examples = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         http.Config.model_validate_json(example)

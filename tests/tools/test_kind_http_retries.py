@@ -12,7 +12,7 @@ from aiohttp import web
 from lib import fetch as fetching
 from tests.tools.upstream import Upstream, answering, connect, run
 from tools.errors import UpstreamError, UpstreamTimeout
-from tools.kinds import http
+from tools.kinds import http_send
 
 # Trying again
 
@@ -137,7 +137,7 @@ async def test_every_attempt_gets_only_the_time_that_is_left(
         given.append(outbound.timeout)
         return await fetching.fetch(outbound)
 
-    monkeypatch.setattr(http, "fetch", spy)
+    monkeypatch.setattr(http_send, "fetch", spy)
     upstream.answers = [answering(status=503)]
     with pytest.raises(UpstreamError):
         await run(upstream, {"path": "/t"})

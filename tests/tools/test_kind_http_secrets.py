@@ -12,11 +12,10 @@ import pytest
 from aiohttp import web
 from cryptography.fernet import Fernet
 
-from tests.tools.upstream import Upstream, answering, connect, run, said
+from tests.tools.upstream import SECRET, Upstream, answering, connect, run, said
 from tools.catalog import open_connection
 from tools.errors import Misconfigured, UpstreamError
 
-SECRET = "s3cr3t /+&value=="
 AUTHS = [
     pytest.param({"auth": "bearer"}, "Authorization", f"Bearer {SECRET}", id="bearer"),
     pytest.param(

@@ -13,6 +13,7 @@ from tools.catalog import LiveConnection, LiveTool, make_live
 from tools.kinds import http
 from tools.values import Call, Origin, Result, Text
 
+SECRET = "s3cr3t /+&value=="
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CALLER = Caller(
     tenant_id=1,
@@ -84,7 +85,9 @@ def connect(upstream: Upstream, **changes: Any) -> LiveConnection:
 def make_tool(connection: LiveConnection | None, config: dict[str, Any], **changes: Any) -> LiveTool:
     row: dict[str, Any] = {
         "name": "get_ticket",
+        "id": 1,
         "number": 1,
+        "runs": "inline",
         "manifest": {},
         "input_schema": {"type": "object"},
         "output_schema": None,

@@ -1,32 +1,20 @@
-"""Kind `http`: one request to a REST API through a Connection, repeated only where that does no harm.
+"""Kind `http`: one request to a REST API through a Connection, repeated only where that does no harm; and, where the
+upstream only starts the work then, further requests until it is done.
 
-Config, request and answer are pure and live beside this file; here is what takes time: sending, waiting, sending again.
-The retries are plain code, because two of their rules are about an answer and a deadline, which retry libraries (they
-repeat on exceptions, after a delay of their own) do not know: Retry-After, and not to start what cannot be finished.
+Config, request and answer are pure and live beside this file; what takes time is in http_send and http_async.
 """
 
-import asyncio
-import random
-from asyncio import sleep
-from dataclasses import replace
-
-from lib.fetch import Blocked, FetchError, Inbound, Outbound, TimedOut, TooLarge, Unreachable, fetch
-from tools.errors import Misconfigured, ToolError, UpstreamError, UpstreamTimeout
-from tools.kinds.http_config import Config, Failure, Parameter
+from tools.errors import Misconfigured
+from tools.kinds import http_async
+from tools.kinds.http_config import Asynchronous, Config, Failure, Parameter
 from tools.kinds.http_request import build, secrets_of
-from tools.kinds.http_response import Scrubber, may_repeat, read, retry_after
-from tools.threads import Crew
+from tools.kinds.http_response import Scrubber, read
+from tools.kinds.http_send import send, understood
 from tools.values import Call, Result
 
-__all__ = ["NEEDS_CONNECTION", "Config", "Failure", "Parameter", "run"]
+__all__ = ["NEEDS_CONNECTION", "Asynchronous", "Config", "Failure", "Parameter", "run"]
 
 NEEDS_CONNECTION = True
-
-_MAY_PASS = frozenset({429, 502, 503, 504})
-_FIRST_DELAY = 0.2  # seconds; doubles, and full jitter takes a random part of it
-_LEAST_ATTEMPT = 1.0  # seconds; an attempt with less than this left is not worth its wait
-_LARGE = 256 * 1024  # bytes; reading more than this would hold up the other calls of the process
-_readers = Crew("tools.kinds.http", 4)
 
 
 async def run(call: Call) -> Result:
@@ -34,64 +22,7 @@ async def run(call: Call) -> Result:
     connection = call.tool.connection
     if connection is None:
         raise Misconfigured("This tool has no connection. Tell an admin of this tenant.")
-    outbound = build(call, connection, timeout=call.tool.timeout)
-    inbound = await _send(call, outbound)
-    scrubber = Scrubber(secrets=secrets_of(connection))
-    if len(inbound.body) > _LARGE:
-        return await _readers.run(read, inbound, call.tool, scrubber)
-    return read(inbound, call.tool, scrubber)
-
-
-async def _send(call: Call, outbound: Outbound) -> Inbound:
-    """The last answer. Every attempt and every wait is within `outbound.timeout`."""
-    config: Config = call.tool.config
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + outbound.timeout
-    for attempt in range(config.retries + 1):
-        answer = await _attempt(replace(outbound, timeout=max(deadline - clock(), 0.001)))
-        if attempt == config.retries or not _worth_repeating(call, answer):
-            break
-        delay = _delay(attempt, answer)
-        if delay + _LEAST_ATTEMPT > deadline - clock():
-            break
-        await sleep(delay)
-    if isinstance(answer, Inbound):
-        return answer
-    raise _explained(answer, repeatable=may_repeat(call.tool))
-
-
-async def _attempt(outbound: Outbound) -> Inbound | FetchError:
-    try:
-        return await fetch(outbound)
-    except FetchError as error:
-        return error
-
-
-def _worth_repeating(call: Call, answer: Inbound | FetchError) -> bool:
-    if isinstance(answer, Inbound):
-        meant = call.tool.config.verdict(answer.status) in {"ok", "empty"}
-        return answer.status in _MAY_PASS and may_repeat(call.tool) and not meant
-    # What never left the hub can be sent again, whatever it does.
-    return isinstance(answer, Unreachable) and (may_repeat(call.tool) or not answer.sent)
-
-
-def _delay(attempt: int, answer: Inbound | FetchError) -> float:
-    """Seconds: what the upstream asked for, or else growing, with jitter so that callers do not return in step."""
-    jitter = random.uniform(0, _FIRST_DELAY * 2**attempt)  # noqa: S311 - it spreads load, it guards nothing
-    asked = retry_after(answer.headers) if isinstance(answer, Inbound) else None
-    return jitter if asked is None else asked + min(jitter, _FIRST_DELAY)
-
-
-def _explained(error: FetchError, *, repeatable: bool) -> ToolError:
-    """A FetchError for the model. The messages of lib.fetch name host and port and no more, so they are passed on."""
-    doubt = "" if repeatable or not error.sent else " It may have taken effect; check before calling again."
-    match error:
-        case TooLarge():
-            advice = "Ask for less: narrower filters, fewer items, or one page."
-            return UpstreamError(f"{error} {advice}{doubt}", reason="result_too_large")
-        case TimedOut():
-            return UpstreamTimeout(f"{error}{doubt} Ask for less, or try again later.")
-        case Blocked():
-            return Misconfigured(f"{error}{doubt} Tell an admin of this tenant.")
-        case _:
-            return UpstreamError(f"{error}{doubt} Try again later; if it stays, tell an admin of this tenant.")
+    if call.tool.config.asynchronous is not None:
+        return await http_async.run(call, connection)
+    inbound = await send(call, build(call, connection, timeout=call.tool.timeout))
+    return await understood(read, inbound, call.tool, Scrubber(secrets=secrets_of(connection)))

@@ -1,7 +1,7 @@
 """What an admin describes of a tool of kind `http`: one request below the Connection's base URL, and its answer."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
 
@@ -83,6 +83,69 @@ class Failure(BaseModel):
     )
 
 
+class Cancelling(BaseModel):
+    """How an upstream is told to stop."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Method = Field(default="DELETE", description="The request's method.")
+    path: str = Field(max_length=500, description="The path below the base URL; {id} takes the work's id.")
+
+    @field_validator("path")
+    @classmethod
+    def _is_a_template(cls, path: str) -> str:
+        return _checked_template(path, needs="id")
+
+
+class Asynchronous(BaseModel):
+    """How work is followed that the upstream only starts. `id`, `status`, `progress`, `total`, `message` and `result`
+    are JMESPath over the JSON of an answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    poll: str = Field(max_length=500, description="The path to ask how far it is; {id} takes the work's id.")
+    every: float = Field(default=2.0, ge=0.1, le=600, description="Seconds between two times of asking.")
+    id: str = Field(default="id", min_length=1, max_length=4000, description="The work's id, in the first answer.")
+    status: str = Field(default="status", min_length=1, max_length=4000, description="Where its state is said.")
+    done: list[str] = Field(default=["done"], min_length=1, max_length=50, description="States that mean it is done.")
+    failed: list[str] = Field(
+        default=["failed", "error", "cancelled"], max_length=50, description="States that mean it failed."
+    )
+    progress: str | None = Field(default=None, min_length=1, max_length=4000, description="How far it is, a number.")
+    total: str = Field(
+        default="`1`", min_length=1, max_length=4000, description="The progress of all of it; `100` for per cent."
+    )
+    message: str | None = Field(
+        default=None, min_length=1, max_length=4000, description="What it is doing, or why not."
+    )
+    result: str = Field(
+        default="@", min_length=1, max_length=4000, description="The result, in the answer that is done."
+    )
+    cancel: Cancelling | None = Field(default=None, description="How it is told to stop, where it can be.")
+
+    _expressions: dict[str, ParsedResult] = PrivateAttr(default_factory=dict)
+
+    @field_validator("poll")
+    @classmethod
+    def _is_a_template(cls, path: str) -> str:
+        return _checked_template(path, needs="id")
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        for name in ("id", "status", "progress", "total", "message", "result"):
+            written = getattr(self, name)
+            if written is not None:
+                self._expressions[name] = _compile(written)
+        if both := sorted({*self.done} & {*self.failed}):
+            raise ValueError(f"{', '.join(both)} cannot mean done and failed")
+        return self
+
+    @property
+    def expressions(self) -> Mapping[str, ParsedResult]:
+        """The compiled ones, by the name of their field."""
+        return self._expressions
+
+
 Verdict = Failure | Literal["ok", "empty"]
 
 
@@ -125,6 +188,13 @@ class Config(BaseModel):
         default=2, description="How often to try again after a failure that may pass, where repeating does no harm."
     )
 
+    asynchronous: Asynchronous | None = Field(
+        default=None,
+        description='For an upstream that only starts the work: how to follow it until it is done, like {"poll": '
+        '"/reports/{id}", "done": ["done"], "failed": ["failed"], "progress": "percent", "total": "`100`", "result": '
+        '"result"}. id, status, progress, total, message and result are JMESPath. Let such a tool run as a job.',
+    )
+
     _variables: tuple[str, ...] = PrivateAttr(default=())
     _places: dict[str, Place] = PrivateAttr(default_factory=dict)
     _expression: ParsedResult | None = PrivateAttr(default=None)
@@ -132,19 +202,7 @@ class Config(BaseModel):
     @field_validator("path")
     @classmethod
     def _is_a_template(cls, path: str) -> str:
-        for expression in _EXPRESSION.findall(path):
-            if not _VARIABLE.fullmatch(expression):
-                raise ValueError(f"{{{expression}}} is not a plain {{name}}; only RFC 6570 level 1 is understood")
-        literal = _EXPRESSION.sub("x", path)
-        if path and not path.startswith("/"):
-            raise ValueError("the path starts with / and stays below the connection's base URL")
-        if not _LITERAL.fullmatch(literal):
-            raise ValueError(
-                "the path holds a character that a path cannot; percent-encode it, and put a query under `query`"
-            )
-        if "//" in literal or climbs(literal) or _CONTROL.search(fully_decoded(literal)):
-            raise ValueError("the path must not hold //, . or .. segments, or control characters")
-        return path
+        return _checked_template(path)
 
     @field_validator("headers")
     @classmethod
@@ -174,6 +232,8 @@ class Config(BaseModel):
     def _fits_together(self) -> Self:
         if self.body and self.method in _NO_BODY:
             raise ValueError(f"{self.method} has no body; put the fixed values under `query`")
+        if self.asynchronous is not None and self.response != "auto":
+            raise ValueError("an asynchronous answer is read by asynchronous.result; leave response as auto")
         variables = tuple(_EXPRESSION.findall(self.path))
         if len(set(variables)) < len(variables):
             raise ValueError("the path names a variable twice")
@@ -226,6 +286,26 @@ class Config(BaseModel):
 
 
 _READINGS = frozenset({"auto", "json", "text"})
+
+
+def _checked_template(path: str, *, needs: str = "") -> str:
+    """The path, when it is a template that stays below the base URL; raises ValueError."""
+    variables = _EXPRESSION.findall(path)
+    for expression in variables:
+        if not _VARIABLE.fullmatch(expression):
+            raise ValueError(f"{{{expression}}} is not a plain {{name}}; only RFC 6570 level 1 is understood")
+    literal = _EXPRESSION.sub("x", path)
+    if path and not path.startswith("/"):
+        raise ValueError("the path starts with / and stays below the connection's base URL")
+    if not _LITERAL.fullmatch(literal):
+        raise ValueError(
+            "the path holds a character that a path cannot; percent-encode it, and put a query under `query`"
+        )
+    if "//" in literal or climbs(literal) or _CONTROL.search(fully_decoded(literal)):
+        raise ValueError("the path must not hold //, . or .. segments, or control characters")
+    if needs and needs not in variables:
+        raise ValueError(f"the path needs {{{needs}}}")
+    return path
 
 
 def _key(location: str, name: str) -> tuple[str, str]:

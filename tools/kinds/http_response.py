@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from jmespath.exceptions import JMESPathError
+from jmespath.parser import ParsedResult
 
 from lib import redact
 from lib.fetch import Inbound
-from tools.errors import Misconfigured, ToolError, UpstreamError
+from tools.errors import Misconfigured, ToolError, UpstreamError, UpstreamUnavailable
 from tools.kinds.http_config import SAFE_METHODS, Config, Failure
 from tools.values import Audio, Image, Result
 
@@ -30,6 +31,8 @@ _TEXT_TYPE = re.compile(
 # The fields of RFC 9457 and RFC 6749, and custom. `error` alone is often a bare code, so what explains it goes first.
 _MESSAGE_FIELDS = ("detail", "message", "error_description", "error", "errors", "title")
 _MOST_SAID = 1000
+_MAY_PASS = frozenset({408, 425, 429})
+"""Statuses below 500 that say "not now"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +73,26 @@ class Scrubber:
 
 def read(inbound: Inbound, tool: "LiveTool", scrubber: Scrubber) -> Result:
     """What the model gets for an answer; raises the ToolError it gets instead when the status means failure."""
+    if _heeded(inbound, tool, scrubber) == "empty" or not inbound.body:
+        return _empty(inbound.status, tool)
+    return _body(inbound, tool.config, scrubber)
+
+
+def document(inbound: Inbound, tool: "LiveTool", scrubber: Scrubber) -> Any:
+    """The JSON of an answer, as it came; raises the ToolError that its status means instead."""
+    _heeded(inbound, tool, scrubber)
+    return scrubber.value(_json(inbound))
+
+
+def _heeded(inbound: Inbound, tool: "LiveTool", scrubber: Scrubber) -> str:
+    """`ok` or `empty`, by the status; raises what any other status means."""
     config: Config = tool.config
     verdict = config.verdict(inbound.status)
     if isinstance(verdict, Failure):
         raise UpstreamError(verdict.error)
     if verdict is None:
         raise complaint(inbound, tool, scrubber)
-    if verdict == "empty" or not inbound.body:
-        return _empty(inbound.status, tool)
-    return _body(inbound, config, scrubber)
+    return verdict
 
 
 def _empty(status: int, tool: "LiveTool") -> Result:
@@ -89,7 +103,7 @@ def _empty(status: int, tool: "LiveTool") -> Result:
 def _body(inbound: Inbound, config: Config, scrubber: Scrubber) -> Result:
     kind = _content_type(inbound).get_content_type()
     if config.expression is not None:
-        return Result.of_data(_search(config, scrubber.value(_json(inbound))))
+        return Result.of_data(search(config.expression, scrubber.value(_json(inbound))))
     if config.response == "json" or (config.response == "auto" and _JSON_TYPE.fullmatch(kind)):
         return Result.of_data(scrubber.value(_json(inbound)))
     if config.response == "text" or _TEXT_TYPE.fullmatch(kind):
@@ -157,15 +171,16 @@ def _unreadable(kind: str, size: int) -> ToolError:
     )
 
 
-def _search(config: Config, value: Any) -> Any:
-    if config.expression is None:
+def search(expression: ParsedResult | None, value: Any) -> Any:
+    """What a compiled expression finds; the value itself without one. Raises Misconfigured where it does not fit."""
+    if expression is None:
         return value
     try:
-        return config.expression.search(value)
+        return expression.search(value)
     except JMESPathError:
         # The library quotes the data in its message, so the message stays here.
         raise Misconfigured(
-            "The upstream's answer does not have the shape that this tool's `response` expression expects. "
+            "The upstream's answer does not have the shape that this tool's JMESPath expression expects. "
             "Calling again will likely give the same; tell an admin of this tenant."
         ) from None
 
@@ -177,7 +192,9 @@ def complaint(inbound: Inbound, tool: "LiveTool", scrubber: Scrubber) -> Upstrea
     advice = _advice(inbound.status, retry_after(inbound.headers))
     if inbound.status >= 500 and not may_repeat(tool):
         advice = f"It may have taken effect all the same; check before calling again. {advice}"
-    return UpstreamError(f"The upstream answered {_named(inbound.status)}.{quoted}\n{advice}")
+    passes = inbound.status >= 500 or inbound.status in _MAY_PASS
+    complaint_of = UpstreamUnavailable if passes else UpstreamError
+    return complaint_of(f"The upstream answered {_named(inbound.status)}.{quoted}\n{advice}")
 
 
 def _said(inbound: Inbound, scrubber: Scrubber, hidden: frozenset[str]) -> str:
