@@ -20,8 +20,11 @@ from tenants import actions as tenant_actions
 from tenants.models import Scope, User
 from tools.kinds import KINDS, parse_config
 from tools.manifest import encoded, manifest, manifest_hash
-from tools.models import Connection, Definition, Tool, Version
+from tools.models import Connection, Definition, Runs, Tool, Version
+from tools.vocabulary import RESERVED
 
+LONGEST_WHILE_WAITING = 3600
+"""Seconds that a call may take while its host waits; a job may take a day."""
 DEFINED = tuple(field.name for field in Definition._meta.get_fields())
 """The fields that a draft and a version share."""
 
@@ -60,7 +63,7 @@ def check(definition: Definition, tenant_id: int) -> None:
             errors.setdefault(name, str(problem))
     if not isinstance(definition.input_schema, dict) or definition.input_schema.get("type") != "object":
         errors.setdefault("input_schema", 'MCP asks for an object at the top: add "type": "object".')
-    errors = _kind_errors(definition) | _scope_errors(definition, tenant_id) | errors
+    errors = _kind_errors(definition) | _scope_errors(definition, tenant_id) | _running_errors(definition) | errors
     if definition.connection is not None and definition.connection.tenant_id != tenant_id:
         errors["connection"] = "Choose a connection of this tenant."
     if errors:
@@ -78,6 +81,19 @@ def _kind_errors(definition: Definition) -> dict[str, Any]:
         found = problem.errors(include_url=False, include_input=False)
         return {"config": [f"{'.'.join(map(str, one['loc'])) or 'config'}: {one['msg']}" for one in found]}
     return {}
+
+
+def _running_errors(definition: Definition) -> dict[str, Any]:
+    errors: dict[str, Any] = {}
+    if definition.name in RESERVED:
+        errors["name"] = f"The hub has a tool of its own named {definition.name}. Choose another name."
+    if definition.runs == Runs.INLINE and (definition.timeout or 0) > LONGEST_WHILE_WAITING:
+        errors["timeout"] = (
+            f"No host waits for more than {LONGEST_WHILE_WAITING} seconds. Let it run as a job to give it longer."
+        )
+    if definition.runs == Runs.INLINE and definition.task_required:
+        errors["task_required"] = "Hosts follow jobs, and this tool runs while they wait. Let it run as a job."
+    return errors
 
 
 def _scope_errors(definition: Definition, tenant_id: int) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from tools import actions, editor, trial
 from tools.config_form import config_fields, read_config
 from tools.differences import differences
 from tools.example import example
-from tools.forms import ConnectionForm, ToolForm, TrialForm
+from tools.forms import JOB_FIELDS, ConnectionForm, ToolForm, TrialForm
 from tools.kinds import KINDS, derived
 from tools.manifest import estimated_tokens
 from tools.models import Connection, Tool, Version
@@ -70,14 +70,15 @@ class ToolAdmin(TenantAdmin):
         return [
             (None, {"fields": ["tenant", "name", "title", "description"]}),
             ("Arguments and result", {"fields": ["input_schema", "output_schema"]}),
-            ("How it runs", {"fields": ["kind", "connection"]}),
+            ("How it runs", {"fields": ["kind", "connection", "runs", "timeout"]}),
             *[
                 (f"Kind {kind}", {"fields": names, "classes": ["mh-kind", f"mh-kind-{kind}"]})
                 for kind, names in fields.items()
             ],
+            ("As a job", {"fields": JOB_FIELDS[1:], "classes": ["mh-job"]}),
             ("What it may do", {"fields": ["read_only", "destructive", "idempotent", "open_world"]}),
             ("Who may use it", {"fields": ["scopes"]}),
-            ("Bounds and looks", {"fields": ["timeout", "max_result", "tags", "icon"]}),
+            ("Bounds and looks", {"fields": ["max_result", "tags", "icon"]}),
         ]
 
     def own_urls(self) -> Sequence[tuple[str, Callable[..., HttpResponse], str]]:

@@ -11,7 +11,7 @@ from lib.html import coloured
 from tools import actions
 from tools.actions import digest, values
 from tools.differences import Difference, differences
-from tools.lint import Finding, lint
+from tools.lint import Finding, Running, lint
 from tools.manifest import encoded, estimated_tokens, manifest, manifest_hash
 from tools.models import Tool, Version
 
@@ -44,10 +44,15 @@ def look(draft: Tool) -> Look:
         list_count=len(sisters) + 1,
         hash=manifest_hash(listed),
         digest=digest(draft),
-        findings=lint(listed, sisters),
+        findings=lint(listed, sisters, _running(draft)),
         differences=differences(values(draft.live) if draft.live else None, values(draft)),
         live=draft.live,
     )
+
+
+def _running(draft: Tool) -> Running:
+    config = draft.config if isinstance(draft.config, dict) else {}
+    return Running(runs=draft.runs, timeout=draft.timeout or 0, asynchronous=bool(config.get("asynchronous")))
 
 
 def live_manifests(tenant_id: int, *, besides: int | None = None) -> list[dict[str, Any]]:

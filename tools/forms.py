@@ -21,6 +21,11 @@ from tools.config_form import config_errors, config_fields, read_config
 from tools.kinds import KINDS, derived
 from tools.models import Auth, Connection, Tool, empty_input
 
+JOB_FIELDS = (
+    "runs", "wait", "most_attempts", "replay_seconds", "keep_hours", "patience_minutes", "priority", "task_required",
+)  # fmt: skip
+"""How its calls run; all but the first matter only to jobs."""
+
 
 class ToolForm(TenantForm):
     """A tool's draft, with the fields of every kind's config; only those of the chosen kind count."""
@@ -40,10 +45,39 @@ class ToolForm(TenantForm):
         model = Tool
         fields = [
             "name", "title", "description", "input_schema", "output_schema", "read_only", "destructive", "idempotent",
-            "open_world", "scopes", "tags", "icon", "timeout", "max_result", "kind", "connection",
+            "open_world", "scopes", "tags", "icon", "timeout", "max_result", "kind", "connection", *JOB_FIELDS,
         ]  # fmt: skip
         widgets: ClassVar = {"description": UnfoldAdminTextareaWidget({"rows": 6}), "icon": UnfoldAdminTextInputWidget}
-        labels: ClassVar = {"read_only": "Reads only", "open_world": "Reaches beyond", "max_result": "Most result"}
+        labels: ClassVar = {
+            "read_only": "Reads only",
+            "open_world": "Reaches beyond",
+            "max_result": "Most result",
+            "wait": "The host waits",
+            "most_attempts": "Tries",
+            "replay_seconds": "The same call joins",
+            "keep_hours": "Result is kept",
+            "patience_minutes": "May wait to start",
+            "task_required": "Only for hosts that follow tasks",
+        }
+        help_texts: ClassVar = {
+            "timeout": "Seconds it may take. Most hosts give up after 30 to 60; what takes longer should run as a job, "
+            "which may take up to a day.",
+            "runs": "While the host waits: for what answers within seconds. As a job: for what may take longer. A job "
+            "goes on when the host gives up or the hub restarts, and people follow it under Jobs. Starting one costs "
+            "about a hundredth of a second more.",
+            "wait": "Seconds, 20 at the most. A host gets the result itself when the job ends in this time, and a "
+            "handle to ask again with when it does not.",
+            "most_attempts": "How often it is tried when a worker is lost or the hub stops. Once it has begun it is "
+            "tried again only when “Idempotent” is ticked or its upstream can be asked how far it got.",
+            "replay_seconds": "Seconds. Hosts that time out call again: the same call by the same caller within this "
+            "time is given the job that is there, and nothing is done twice. 0 starts a new one each time.",
+            "keep_hours": "Hours after its end in which the result can be fetched, 720 (30 days) at the most.",
+            "patience_minutes": "Minutes. When no worker was free for so long, it expires instead of starting late.",
+            "priority": "From -10 to 10: a job of a higher one starts before the others of this tenant. Jobs of other "
+            "tenants are not affected.",
+            "task_required": "Hosts that cannot follow a task by themselves are refused and told so. Leave it off to "
+            "let them use get_job_status and get_job_result.",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)

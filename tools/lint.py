@@ -1,7 +1,7 @@
 """The description lint: what makes a model choose a tool well, checked on its manifest. Pure.
 
-It reads only what a model reads, plus the sister tools and their number. It advises; it never keeps anybody from
-publishing.
+It reads what a model reads, the sister tools and their number, and how long a host may have to wait. It advises; it
+never keeps anybody from publishing.
 """
 
 import math
@@ -13,13 +13,16 @@ from enum import StrEnum
 from typing import Any
 
 from tools.manifest import estimated_tokens
-from tools.vocabulary import COMMON, DELETES, READS, WRITES
+from tools.models import Runs
+from tools.vocabulary import COMMON, DELETES, READS, RESERVED, WRITES
 
 FEWEST, MOST = 5, 15
 """Tools per tenant between which models choose well."""
 LONG_TOOL, LONG_LIST = 1500, 10_000
 """Estimated tokens above which a tool, or a tenant's whole list, crowds out the conversation."""
 SHORT = 40
+LONG_WAIT = 25
+"""Seconds after which the first hosts give up on a call."""
 _ALIKE = 0.6
 
 Manifest = Mapping[str, Any]
@@ -43,6 +46,16 @@ class Finding:
     remedy: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """How a tool's calls run. asynchronous: its upstream only starts the work and is asked again until it is done."""
+
+    runs: str = Runs.INLINE
+    timeout: float = 20.0
+    asynchronous: bool = False
+
+
+_AS_IT_COMES = Running()
 _WHEN = re.compile(
     r"\buse (?:it|this|when|for|only|to|before|after|whenever)\b|\bcall (?:it|this)\b"
     r"|\bwhen (?:you|the user|a user|asked|somebody)\b|\bto be used\b",
@@ -70,15 +83,17 @@ _NO_CHANGE = re.compile(
 _CHOICES = re.compile(r"\b(?:one of|either)\b|\b\w+, \w+,? or \w+\b", re.IGNORECASE)
 
 
-def lint(manifest: Manifest, sisters: Sequence[Manifest]) -> list[Finding]:
+def lint(manifest: Manifest, sisters: Sequence[Manifest], running: Running = _AS_IT_COMES) -> list[Finding]:
     """Findings for one tool, the weightiest first. sisters: manifests of the tenant's other listed tools."""
     found = [
+        *_reserved(manifest),
         *_name(manifest),
         *_description(manifest),
         *_effects(manifest),
         *_parameters(manifest),
         *_overlap(manifest, sisters),
         *_size(manifest, sisters),
+        *_waiting(running),
     ]
     order = list(Level)
     return sorted(found, key=lambda finding: order.index(finding.level))
@@ -104,6 +119,35 @@ def _name(manifest: Manifest) -> Iterator[Finding]:
             level=Level.HINT,
             message=f"The name starts with “{words[0]}”, which does not read as a verb.",
             remedy="Start with what it does: get, search, create, update, delete.",
+        )
+
+
+def _reserved(manifest: Manifest) -> Iterator[Finding]:
+    if manifest["name"] in RESERVED:
+        yield Finding(
+            rule="reserved",
+            level=Level.PROBLEM,
+            message=f"The hub has a tool of its own named {manifest['name']}; this one could never be called.",
+            remedy="Give it another name; it cannot be published under this one.",
+        )
+
+
+def _waiting(running: Running) -> Iterator[Finding]:
+    if running.runs != Runs.INLINE:
+        return
+    if running.timeout > LONG_WAIT:
+        yield Finding(
+            rule="long",
+            level=Level.WARNING,
+            message=f"It may take {running.timeout:g} s while its host waits, and hosts give up; let it run as a job.",
+            remedy=f"Choose “as a job” under “How it runs”, or give it {LONG_WAIT} seconds at the most.",
+        )
+    elif running.asynchronous:
+        yield Finding(
+            rule="long",
+            level=Level.WARNING,
+            message="Its upstream works on after it has answered, and the host waits for all of it.",
+            remedy="Choose “as a job” under “How it runs”: a job also goes on after a restart of the hub.",
         )
 
 

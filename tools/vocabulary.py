@@ -1,4 +1,4 @@
-"""Words the description lint knows: verbs that tools start with, and words that say nothing."""
+"""Words the description lint knows: verbs that tools start with, words that say nothing, and names that are taken."""
 
 READS = frozenset(
     """
@@ -19,6 +19,8 @@ WRITES = frozenset(
     """.split()  # noqa: SIM905
 )
 DELETES = frozenset("clear delete drop purge remove replace reset revoke".split())  # noqa: SIM905
+RESERVED = frozenset({"get_job_status", "get_job_result", "cancel_job"})
+"""The hub's own tools, with which hosts follow jobs: a tenant's tool of such a name could never be called."""
 COMMON = frozenset(
     """
     a an and are as at be by can do for from has have if in into is it its no not of on one only or out so than that

@@ -56,9 +56,19 @@ document.addEventListener("DOMContentLoaded", () => {
     soon();
   });
 
+  // What belongs to jobs matters only to tools that run as one, and waiting only to those that wait first.
+  const runs = form.elements.runs;
+  const showRuns = () => {
+    for (const fields of form.querySelectorAll(".mh-job")) fields.hidden = runs.value === "inline";
+    const wait = form.querySelector(".field-wait");
+    if (wait) wait.hidden = runs.value !== "automatic";
+  };
+
   kind.addEventListener("change", showKind);
+  runs.addEventListener("change", showRuns);
   form.addEventListener("input", soon);
   form.addEventListener("change", soon);
   showKind();
+  showRuns();
   if (!look.querySelector("[data-manifest]")) soon();
 });
