@@ -1,0 +1,127 @@
+"""What a model is told of a job. Each text says what is so and what to do next. Pure."""
+
+import math
+from typing import Any
+
+from jobs.models import State
+from jobs.values import Handle, View
+from tools.values import ABSENT, Result, Text
+
+STATUS, RESULT, CANCEL = "get_job_status", "get_job_result", "cancel_job"
+"""The hub's own tools, which these texts point to."""
+LONGEST_WAIT = 25
+"""Seconds that get_job_status waits at the most; some hosts give up after thirty."""
+_MOST_PAUSE = 60.0
+
+
+def handed_over(handle: Handle, *, structured: bool) -> Result:
+    """What a host that cannot follow tasks gets instead of a result. structured: not where the tool has an output
+    schema, which this would not fit."""
+    job = handle.view
+    begins = "was asked for already and" if handle.joined else "takes a while and"
+    text = (
+        f"{job.tool} {begins} runs as job {job.id} ({standing(job)}). This is not its result yet.\n"
+        f"Call {STATUS} with this job_id: it waits up to {LONGEST_WAIT} s for you and gives the result when it is "
+        f"there. Do not call {job.tool} again for the same thing: it would join this job. "
+        f"To stop it, call {CANCEL}."
+    )
+    return Result(content=(Text(text=text),), structured=facts(job) if structured else ABSENT)
+
+
+def status(job: View) -> Result:
+    """How a job stands. Once it has ended and its content was read, its result follows in the same answer."""
+    head = f"Job {job.id} ({job.tool}): {standing(job)}."
+    if not job.ended:
+        return Result(content=(Text(text=f"{head}\n{_what_next(job)}"),), structured=facts(job))
+    ended = result_of(job)
+    told = facts(job) if ended.structured is ABSENT else {**facts(job), "result": ended.structured}
+    return Result(content=(Text(text=head), *ended.content), structured=told)
+
+
+def stopped(job: View) -> Result:
+    """What came of asking a job to stop."""
+    if job.cancelling:
+        text = f"Job {job.id} ({job.tool}) was told to stop. Call {STATUS} to see that it has."
+    elif job.state == State.CANCELLED:
+        text = f"Job {job.id} ({job.tool}) is cancelled."
+    else:
+        text = f"Job {job.id} ({job.tool}) had ended already: {standing(job)}. Nothing was changed."
+    return Result.of_text(text)
+
+
+def result_of(job: View) -> Result:
+    """What the tool gave, as it gave it, or in words why there is nothing. The job has ended, its content was read."""
+    if job.result is not None:
+        return job.result
+    return Result.of_error(why_nothing(job), job.reason or str(job.state))
+
+
+def why_nothing(job: View) -> str:
+    """Why an ended job has no result, and whether it is safe to call its tool again."""
+    if job.forgotten:
+        return f"The result of job {job.id} is no longer kept. Call {job.tool} again if it is still needed."
+    match job.state:
+        case State.CANCELLED if job.reason == "standing_lost":
+            return f"{job.tool} was not run to its end: its caller may no longer use it. Ask an admin of the tenant."
+        case State.CANCELLED:
+            begun = "It may have taken partial effect; check before calling again." if job.attempts else ""
+            return f"Job {job.id} was cancelled. {begun}".strip()
+        case State.INTERRUPTED:
+            return (
+                f"{job.tool} was interrupted: the process that ran it is gone. "
+                "It may have taken effect; check before calling again."
+            )
+        case State.EXPIRED:
+            return f"{job.tool} did not start in time and was not run. Call it again, perhaps later."
+    said = (job.error or {}).get("message")
+    return f"{said}" if said else f"{job.tool} failed inside the hub, job {job.id}; an admin can look it up."
+
+
+def facts(job: View) -> dict[str, Any]:
+    """The same for programs."""
+    told: dict[str, Any] = {"job_id": str(job.id), "tool": job.tool, "status": str(job.state)}
+    if job.progress is not None:
+        told |= {"progress": job.progress} | ({} if job.total is None else {"total": job.total})
+    if job.message:
+        told["message"] = job.message
+    if job.place is not None:
+        told["jobs_ahead"] = job.place
+    if job.reason:
+        told["reason"] = job.reason
+    return told if job.ended else {**told, "check_after_seconds": check_after(job)}
+
+
+def standing(job: View) -> str:
+    """In a few words: its state, its place in the queue, how far it is."""
+    if job.state == State.QUEUED:
+        ahead = f", {job.place} of this tenant's jobs go first" if job.place else ", next in its queue"
+        return f"waiting for a worker{'' if job.place is None else ahead}"
+    state = "asked to stop" if job.cancelling else str(job.state).replace("_", " ")
+    return ", ".join([state, *_how_far(job)]) if not job.ended else state
+
+
+def check_after(job: View) -> int:
+    """Whole seconds after which looking again makes sense, though waiting with get_job_status is better."""
+    return math.ceil(min(_MOST_PAUSE, job.poll_ms / 1000))
+
+
+def _how_far(job: View) -> list[str]:
+    said = []
+    if job.progress is not None:
+        share = f" ({job.progress / job.total:.0%})" if job.total else ""
+        said.append(f"{job.progress:g}{f' of {job.total:g}' if job.total else ''}{share}")
+    return [*said, job.message] if job.message else said
+
+
+def _what_next(job: View) -> str:
+    if job.state == State.INPUT:
+        questions = "; ".join(str(question["message"]) for question in job.asked.values())
+        return (
+            f"It waits for an answer from the person it works for: {questions}\nThis host cannot pass it on; "
+            f"the person can answer in a host that follows tasks, or you can call {CANCEL}."
+        )
+    if job.state == State.APPROVAL:
+        return f"Somebody has to approve it first. Tell the person, and call {STATUS} again later."
+    return (
+        f"Call {STATUS} again with this job_id and wait_seconds={LONGEST_WAIT}; do not call {job.tool} again meanwhile."
+    )
