@@ -1,10 +1,12 @@
-"""What a process holds open while it serves calls: database pool, ledger writer, outbound HTTP, small chores."""
+"""What a process holds open while it serves calls or runs jobs: database pool, ledger writer, news of jobs, outbound
+HTTP, small chores."""
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Literal
 
 from django.conf import settings
 from django.db import OperationalError
@@ -12,8 +14,11 @@ from django.db import OperationalError
 from access import clients
 from access.admit import record_use
 from audit.writer import open_writer
-from lib import db, fetch, rls, seal
-from mcphub import mail
+from jobs import chores as job_chores
+from jobs import hooks
+from jobs.hooks import deliver_due
+from lib import db, events, fetch, rls, seal
+from mcphub import celery, mail
 from policy.take import forget
 
 log = logging.getLogger(__name__)
@@ -32,33 +37,48 @@ class Unsafe(Exception):
     """The hub refuses to start, because a promise could not be kept."""
 
 
+Role = Literal["web", "worker"]
+
+WORKER_POOL = 4
+"""Connections that a worker's pool may have: it runs one job at a time."""
+
+
 @asynccontextmanager
-async def lifespan() -> AsyncIterator[None]:
-    """Everything `tools.calls.run` needs, on the running event loop; used by the web server and by commands."""
+async def lifespan(role: Role = "web") -> AsyncIterator[None]:
+    """Everything `tools.calls.run` and `jobs` need, on the running event loop; used by servers, commands, workers."""
     _check_secrets()
     _check_hosts()
-    async with db.open_pool(size=settings.DATABASE_POOL):
+    celery.app.set_default()  # what `jobs.wake` rings by, from whichever thread
+    async with db.open_pool(size=settings.DATABASE_POOL if role == "web" else WORKER_POOL):
         await _check_role()
-        async with open_writer():
-            ending = asyncio.Event()
-            slow = (clients.forget, _forget_sessions, clients.refresh_due)
-            chores = [
-                asyncio.create_task(_again_and_again(ending, CHORES, record_use, forget)),
-                asyncio.create_task(_again_and_again(ending, SLOW_CHORES, *slow)),
-            ]
-            try:
-                yield
-            finally:
-                ending.set()
-                # What is in the middle of a statement may end it; only what waits for others is cut off.
-                await asyncio.wait(chores, timeout=CHORES_END)
-                for chore in chores:
-                    chore.cancel()
-                await asyncio.gather(*chores, return_exceptions=True)
-                with contextlib.suppress(*db.UNREACHABLE):
-                    await record_use()
-                await fetch.close()
-                await asyncio.to_thread(mail.drain)
+        async with open_writer(), events.open_bus(), _chores(role):
+            yield
+
+
+@asynccontextmanager
+async def _chores(role: Role) -> AsyncIterator[None]:
+    """Bookkeeping beside the calls. That of jobs is every process's, so that it goes on when beat does not."""
+    ending = asyncio.Event()
+    rounds = [(job_chores.sweep_seconds(), [job_chores.sweep]), (SLOW_CHORES, [job_chores.forget])]
+    if role == "worker":
+        rounds += [(CHORES, [deliver_due])]
+    if role == "web":
+        rounds += [(CHORES, [record_use, forget]), (CHORES, [hooks.deliver_due])]
+        rounds += [(SLOW_CHORES, [clients.forget, _forget_sessions, clients.refresh_due])]
+    tasks = [asyncio.create_task(_again_and_again(ending, seconds, *chores)) for seconds, chores in rounds]
+    try:
+        yield
+    finally:
+        ending.set()
+        # What is in the middle of a statement may end it; only what waits for others is cut off.
+        await asyncio.wait(tasks, timeout=CHORES_END)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(*db.UNREACHABLE):
+            await record_use()
+        await fetch.close()
+        await asyncio.to_thread(mail.drain)
 
 
 def _check_secrets() -> None:

@@ -1,0 +1,32 @@
+"""Small regular work about jobs. Done by a worker when beat says so, and by every process now and then, so that a dead
+beat costs nothing."""
+
+import asyncio
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from jobs import wake
+from lib import db, storage
+
+_LONGEST_KEPT = timedelta(days=32)
+"""No result is kept longer (`tools.Definition.keep_hours`): what still lies there belongs to no row."""
+
+
+async def sweep() -> None:
+    """Take dead workers' jobs from them, let run out what waited too long, and call for what nobody was called for."""
+    rows = await db.lane("jobs sweep").fetch("SELECT jobs_sweep(%s)", [settings.JOBS_LEASE])
+    await wake.ring(int(rows[0][0]))
+
+
+def sweep_seconds() -> float:
+    """How often to sweep: several times within a lease, or nobody could be judged (see `jobs_sweep`)."""
+    return min(5.0, float(settings.JOBS_LEASE) / 3)
+
+
+async def forget() -> None:
+    """Drop what was kept of jobs whose time is over, and what lies in storage and no row has named for too long."""
+    for (key,) in await db.lane("jobs forget").fetch("SELECT jobs_forget()", []):
+        await asyncio.to_thread(storage.delete, key)
+    await asyncio.to_thread(storage.clear, (timezone.now() - _LONGEST_KEPT).date())

@@ -1,0 +1,123 @@
+"""From a claimed row to a call that can be executed: its content, its caller's standing now, its pinned version."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, LiteralString
+
+from psycopg.rows import dict_row
+from pydantic import ValidationError
+
+from access.standing import standing
+from jobs.models import State
+from jobs.sealed import unseal_arguments
+from jobs.worker.runtime import Claim
+from lib import db
+from lib.schema import SchemaError
+from lib.seal import SealError
+from tenants.caller import Caller
+from tools.calls import Ready
+from tools.catalog import LiveConnection, LiveTool, make_live, open_connection
+from tools.values import Origin
+
+log = logging.getLogger(__name__)
+
+INTERNAL_ERROR = -32603
+"""JSON-RPC's, for what the hub itself did wrong."""
+_MOST_TOOLS = 500
+
+_JOB: LiteralString = (
+    "SELECT j.*, o.enabled AND o.live_id IS NOT NULL AS offered, c.id AS has_connection"
+    " FROM jobs_job j JOIN tools_version v ON v.id = j.version_id JOIN tools_tool o ON o.id = v.tool_id"
+    " LEFT JOIN tools_connection c ON c.id = v.connection_id WHERE j.id = %s AND j.fence = %s"
+)
+_VERSION: LiteralString = "SELECT * FROM tools_version WHERE id = %s"
+_CONNECTION: LiteralString = "SELECT * FROM tools_connection WHERE id = %s"
+
+_tools: dict[int, LiveTool] = {}
+"""By version, as a version never changes; with the connection of when it was made, which is not used again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """How a job ends. result: sealed. error: a fault of the hub, as {"code", "message"}."""
+
+    state: State
+    reason: str = ""
+    result: bytes | None = None
+    key: str = ""
+    size: int = 0
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """A job that may run now. attempt: the how manieth time. repeatable: also after it has begun."""
+
+    ready: Ready
+    attempt: int
+    most_attempts: int
+    repeatable: bool
+    upstream: Mapping[str, Any] | None
+
+
+async def take(claim: Claim) -> Taken | End:
+    """What is to be run, or how the job ends without it. Raises one of db.UNREACHABLE."""
+    async with db.tenant_transaction(claim.tenant_id) as conn, conn.cursor(row_factory=dict_row) as cursor:
+        row = await (await cursor.execute(_JOB, [claim.job, claim.fence])).fetchone()
+        if row is None:
+            return End(state=State.CANCELLED, reason="lost")  # which the fence refuses to write
+        version = None
+        if row["version_id"] not in _tools:
+            version = await (await cursor.execute(_VERSION, [row["version_id"]])).fetchone()
+        connection = None
+        if row["has_connection"] is not None:
+            connection = await (await cursor.execute(_CONNECTION, [row["has_connection"]])).fetchone()
+    caller = await standing(claim.tenant_id, row["member_id"], row["credential"])
+    if caller is None or not row["offered"]:
+        return End(state=State.CANCELLED, reason="standing_lost")
+    try:
+        tool = _tool(row["version_id"], version, open_connection(connection) if connection else None)
+        arguments = unseal_arguments(row["arguments"] or b"")
+    except (SealError, SchemaError, ValidationError, KeyError) as problem:
+        log.error("job %s cannot be run: %s", claim.job, type(problem).__name__)  # noqa: TRY400 - it may quote secrets
+        return broken("The hub cannot run this job any more. Tell an admin of this tenant.")
+    return Taken(
+        ready=_ready(claim, row, caller, tool, arguments),
+        attempt=row["attempts"],
+        most_attempts=row["most_attempts"],
+        repeatable=row["idempotent"],
+        upstream=row["upstream"],
+    )
+
+
+def broken(message: str) -> End:
+    """The end of a job that the hub itself is to blame for."""
+    return End(state=State.FAILED, reason="internal_error", error={"code": INTERNAL_ERROR, "message": message})
+
+
+def _ready(claim: Claim, row: Mapping[str, Any], caller: Caller, tool: LiveTool, arguments: dict[str, Any]) -> Ready:
+    """With what was granted when it was accepted and is granted still: never more than either."""
+    return Ready(
+        id=claim.job,
+        caller=replace(caller, scopes=caller.scopes.intersection(row["scopes"]), client=row["client"] or caller.client),
+        tool=tool,
+        arguments=arguments,
+        origin=Origin(
+            via=row["via"],
+            address=row["address"],
+            client=row["client"],
+            traceparent=row["trace"],
+            tracestate=row["tracestate"],
+        ),
+        attempt=row["attempts"],
+    )
+
+
+def _tool(version_id: int, version: Mapping[str, Any] | None, connection: LiveConnection | None) -> LiveTool:
+    """The pinned version with its connection as it is now, so that changed credentials count."""
+    if version is not None:
+        if len(_tools) >= _MOST_TOOLS:
+            _tools.clear()
+        _tools[version_id] = make_live(version, connection)
+    return replace(_tools[version_id], connection=connection)
