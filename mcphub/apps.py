@@ -33,10 +33,24 @@ FUNCTIONS = (
     "access_opens(text[], text)",
     "access_throttle(text, float8, float8)",
     "access_forget()",
+    "access_standing(bigint, bigint, text, bigint)",
     "tenants_invited(text)",
     "policy_take(int[], text[], float8[], float8[])",
     "policy_open(text[])",
     "policy_forget()",
+    "jobs_accept(jsonb, bytea, jsonb, float8, float8, float8, int, int)",
+    "jobs_claim(uuid, float8, int, int)",
+    "jobs_begin(uuid, bigint)",
+    "jobs_beat(uuid, bigint, float8, float8, float8, text, jsonb)",
+    "jobs_finish(uuid, bigint, text, text, bytea, text, bigint, jsonb)",
+    "jobs_release(uuid, bigint, float8, boolean, text)",
+    "jobs_cancel(uuid, bigint, text)",
+    "jobs_sweep(float8)",
+    "jobs_worker_here(uuid, text, int, int)",
+    "jobs_worker_gone(uuid)",
+    "jobs_health()",
+    "jobs_forget()",
+    "jobs_due(int, int, float8)",
 )
 
 
@@ -61,3 +75,4 @@ def grant_application_role(using: str, **_: Any) -> None:
     existing = set(owner.introspection.table_names())
     privileges = {**{table: NARROWER.get(table, grants) for table, grants in tables.items()}, **PLAIN}
     rls.grant(owner, role, {table: grants for table, grants in privileges.items() if table in existing}, FUNCTIONS)
+    rls.grant_schema(owner, role, "pgmq")

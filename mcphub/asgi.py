@@ -1,4 +1,6 @@
-"""The one ASGI application: MCP endpoints go to the gateway, everything else to Django. Owns the lifespan.
+"""The one ASGI application: MCP endpoints go to the gateway, events of jobs to their stream, everything else to Django.
+
+Owns the lifespan.
 
 Start it with: uvicorn mcphub.asgi:app --loop uvloop --http httptools
 """
@@ -18,6 +20,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcphub.settings")
 django.setup()
 
 from gateway.door import door  # noqa: E402 - needs the apps to be loaded
+from jobs.stream import stream  # noqa: E402
 from mcphub.lifespan import lifespan  # noqa: E402
 
 log = logging.getLogger(__name__)
@@ -28,6 +31,7 @@ Send = Callable[[Scope], Awaitable[None]]
 
 # What cannot be a slug matches too, as an empty one: strangers learn nothing from how a guess is spelled.
 _ENDPOINT = re.compile(r"/t/(?:([a-z0-9-]{1,48})|[^/]+)/mcp", re.DOTALL)
+_EVENTS = re.compile(r"/api/v1/t/(?:([a-z0-9-]{1,48})|[^/]+)/jobs/([^/]+)/events", re.DOTALL)
 _pages = get_asgi_application()
 
 
@@ -46,6 +50,10 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     endpoint = _ENDPOINT.fullmatch(scope["path"]) if scope["type"] == "http" else None
     if endpoint is not None and not _browser(scope):
         await door(scope, receive, send, endpoint[1] or "")
+        return
+    events = _EVENTS.fullmatch(scope["path"]) if scope["type"] == "http" else None
+    if events is not None:
+        await stream(scope, receive, send, events[1] or "", events[2])
         return
     await _page(scope, receive, send)
 

@@ -6,6 +6,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -103,6 +104,27 @@ def database(name: str, url: str) -> dict[str, Any]:
     settings |= {key: str(parts.pop(libpq, "") or "") for libpq, key in known.items()}
     settings["OPTIONS"] = parts
     return settings
+
+
+def storage(name: str, files: Path) -> dict[str, Any]:
+    """A storage of Django's: files below a folder, or the bucket in `s3://bucket/prefix`.
+
+    The bucket's endpoint, region and credentials are what boto3 finds (AWS_ENDPOINT_URL_S3, AWS_REGION, ...).
+    """
+    url = text(name, "")
+    if not url:
+        modes = {"file_permissions_mode": 0o600, "directory_permissions_mode": 0o700}
+        return {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": files, "base_url": None, **modes},
+        }
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ImproperlyConfigured(f"{name} is {url!r}; it takes s3://bucket/prefix.")
+    if find_spec("storages") is None:
+        raise ImproperlyConfigured(f'{name} needs a package that is not installed: pip install "django-storages[s3]".')
+    options = {"bucket_name": parts.netloc, "location": parts.path.strip("/"), "default_acl": None}
+    return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {**options, "file_overwrite": False}}
 
 
 @dataclass(frozen=True, kw_only=True)

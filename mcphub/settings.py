@@ -42,12 +42,15 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
     "mcphub",
     "gateway",
+    "jobs",
     "tools",
     "access",
     "oauth2_provider",
     "policy",
     "tenants",
     "audit",
+    "rest_framework",
+    "drf_spectacular",
     "allauth",
     "allauth.account",
     "allauth.socialaccount",
@@ -240,6 +243,12 @@ CSRF_FAILURE_VIEW = "mcphub.pages.forged"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+# Results of jobs that are too large for a row, sealed; nothing is uploaded to the default one.
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "results": env.storage("RESULTS_STORAGE", DATA_DIR / "results"),
+}
 STATIC_URL = "static/"
 # Set in production, with `manage.py collectstatic`; unset, files are served from where they lie.
 STATIC_ROOT = env.text("STATIC_ROOT", "") or None
@@ -256,6 +265,47 @@ HELPDESK_TOKEN = env.text("HELPDESK_TOKEN", "")
 MAX_BODY_BYTES = env.number("MAX_BODY_BYTES", 4 * 1024 * 1024, low=1024, high=64 * 1024 * 1024)
 # How many ledger rows may wait for their commit in one process before callers are slowed.
 LEDGER_QUEUE = env.number("LEDGER_QUEUE", 2000, low=1, high=100000)
+
+# Jobs. Without a broker of its own the hub rings its workers through its Postgres.
+CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", "")
+# Seconds a worker may be silent before its job is taken from it.
+JOBS_LEASE = env.number("JOBS_LEASE", 15, low=2, high=600)
+# Seconds a stopping worker lets its job go on, and seconds a cancelled job has before its process is ended.
+JOBS_DRAIN = env.number("JOBS_DRAIN", 20, low=0, high=3600)
+JOBS_GRACE = env.number("JOBS_GRACE", 10, low=1, high=600)
+# How many jobs a tenant may have running and waiting, unless its own allowance says otherwise.
+JOBS_RUNNING = env.number("JOBS_RUNNING", 8, low=1, high=10000)
+JOBS_QUEUED = env.number("JOBS_QUEUED", 1000, low=1, high=1000000)
+# So many workers are kept for tenants that have nothing running.
+JOBS_KEPT_SLOTS = env.number("JOBS_KEPT_SLOTS", 1, low=0, high=1000)
+# A larger result, in bytes, goes to storage and not into the job's row.
+JOBS_INLINE_RESULT = env.number("JOBS_INLINE_RESULT", 262144, low=1024, high=16 * 1024 * 1024)
+
+# The REST interface (jobs.api): credentials of tenants and nothing else, so neither sessions nor forms come into it.
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["jobs.api.auth.Credential"],
+    "DEFAULT_PERMISSION_CLASSES": ["jobs.api.auth.Admitted"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_VERSIONING_CLASS": None,
+    "EXCEPTION_HANDLER": "jobs.api.auth.answer",
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "mcphub",
+    "DESCRIPTION": "Jobs of a tenant: calls of its tools that outlive the request that made them.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": BASE_URL}],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {"JobState": "jobs.models.State"},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "jobs.api.document.add_events",
+    ],
+}
 
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
 LOGGING = {

@@ -1,4 +1,4 @@
-"""Every page of the hub. The MCP endpoints themselves are answered in mcphub.asgi."""
+"""Every page of the hub. The MCP endpoints and the events of jobs are answered in mcphub.asgi."""
 
 from django.contrib import admin
 from django.templatetags.static import static
@@ -6,6 +6,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from gateway import views as gateway_views
+from jobs import downloads
 from mcphub import health, pages
 
 urlpatterns = [
@@ -17,6 +18,9 @@ urlpatterns = [
     path("accounts/", include("mcphub.account_urls")),
     path("", include("access.urls")),
     path("", include("tenants.urls")),
+    path("", include("jobs.urls")),
+    path("api/v1/", include("jobs.api.urls")),
+    path("r/<str:token>", downloads.download, name="result-link"),
     path("t/<slug:slug>/", gateway_views.connect, name="connect"),
     path("t/<slug:slug>/mcp", gateway_views.connect, name="endpoint"),
     path(

@@ -1,0 +1,245 @@
+"""Telling a tenant's own systems that a job has ended: webhooks after Standard Webhooks 1.0.0.
+
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+
+What is told is queued in the transaction that ends the job (`jobs_finish` and its like), so that none is forgotten. It
+may arrive twice, under the same `webhook-id`, and it says which job ended and how, never what came of it.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import logging
+import random
+import secrets
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.conf import settings
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from access.outside import private_hosts
+from audit.entries import instance
+from audit.models import Event
+from lib import db, fetch, redact, seal
+
+log = logging.getLogger(__name__)
+
+BACKOFF = (10, 60, 300, 1800, 7200, 21600)
+"""Seconds until the next attempt, after the first, the second, ...; after the last of these it is given up."""
+_JITTER = 0.2
+"""By which part of it each of them varies, so that many do not come back together."""
+_AT_ONCE = 20
+_OF_ONE_HOOK = 4
+_TAKEN = 60.0
+"""Seconds for which a delivery belongs to the process that took it."""
+_PATIENCE = 10.0
+"""Seconds that a receiver has to answer."""
+_ROUNDS = 20.0
+"""Seconds after which no further round is begun: a worker has other work too."""
+_MOST_ANSWER = 64 * 1024
+_MOST_SAID = 300
+_GONE = 410
+_SECRET = "whsec_"  # noqa: S105 - how the specification spells one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Message:
+    """One delivery with all it needs."""
+
+    id: int
+    tenant_id: int
+    hook_id: int
+    attempts: int
+    url: str = field(repr=False)
+    secret: bytes = field(repr=False)
+    slug: str
+    job: uuid.UUID
+    tool: str
+    version: int
+    state: str
+    reason: str
+    created_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Outcome:
+    """How an attempt went: the answer's status, or None when there was no answer, and a few words."""
+
+    status: int | None
+    said: str
+
+    @property
+    def delivered(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+def new_secret() -> str:
+    """What a hook's deliveries are signed with, as its receiver keeps it: `whsec_` and 256 bits in base64."""
+    return _SECRET + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
+    """The `webhook-signature` of a message: HMAC-SHA256 of `id.timestamp.body`, in base64 after its version."""
+    key = base64.b64decode(secret.removeprefix(_SECRET))
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+
+
+async def deliver_due() -> None:
+    """Send what is due, a round at a time, for some seconds at the most; on an event loop with the hub's lifespan.
+
+    Any number of processes may do so at once: each takes its own.
+    """
+    end = time.monotonic() + _ROUNDS
+    while taken := await _take():
+        await asyncio.gather(*(_deliver(delivery, tenant_id) for delivery, tenant_id in taken))
+        if time.monotonic() > end:
+            return
+
+
+async def _take() -> list[tuple[int, int]]:
+    async with db.pooled() as conn:
+        cursor = await conn.execute(
+            "SELECT delivery, tenant FROM jobs_due(%s, %s, %s)", [_AT_ONCE, _OF_ONE_HOOK, _TAKEN]
+        )
+        return await cursor.fetchall()
+
+
+async def _deliver(delivery: int, tenant_id: int) -> None:
+    """One attempt. What goes wrong here is this delivery's alone; it comes back when its time as taken is over."""
+    try:
+        message = await _message(delivery, tenant_id)
+        if message is not None:
+            await _record(message, await _send(message))
+    except db.UNREACHABLE:
+        log.warning("a delivery to a hook waits: Postgres cannot be reached")
+    except Exception:
+        log.exception("delivery %s failed inside the hub", delivery)
+
+
+async def _message(delivery: int, tenant_id: int) -> _Message | None:
+    async with db.tenant_transaction(tenant_id) as conn, conn.cursor(row_factory=class_row(_Message)) as cursor:
+        await cursor.execute(
+            "SELECT d.id, d.tenant_id, d.hook_id, d.attempts, h.url, h.secret, t.slug, j.id AS job, j.tool,"
+            " v.number AS version, j.state, j.reason, j.created_at, j.ended_at"
+            " FROM jobs_delivery d JOIN jobs_hook h ON h.id = d.hook_id JOIN jobs_job j ON j.id = d.job_id"
+            " JOIN tools_version v ON v.id = j.version_id JOIN tenants_tenant t ON t.id = d.tenant_id WHERE d.id = %s",
+            [delivery],
+        )
+        return await cursor.fetchone()
+
+
+async def _send(message: _Message) -> _Outcome:
+    try:
+        outbound = _outbound(message, int(time.time()))
+        answer = await fetch.fetch(outbound)
+    except (fetch.FetchError, seal.SealError) as problem:
+        return _Outcome(status=None, said=_short(str(problem)))
+    return _Outcome(status=answer.status, said=_short(answer.body[: _MOST_SAID * 4].decode(errors="replace")))
+
+
+def _outbound(message: _Message, now: int) -> fetch.Outbound:
+    message_id, body = f"msg_{message.id}", _body(message)
+    return fetch.Outbound(
+        method="POST",
+        url=message.url,
+        headers={
+            "Content-Type": "application/json",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(now),
+            "webhook-signature": signature(seal.unseal(message.secret), message_id, now, body),
+        },
+        body=body,
+        timeout=_PATIENCE,
+        max_bytes=_MOST_ANSWER,
+        allow_hosts=private_hosts(message.url),
+        follow_redirects=0,
+    )
+
+
+def _body(message: _Message) -> bytes:
+    """The same at every attempt. `type`, `timestamp` and `data` as the specification has them."""
+    job = {
+        "id": message.job,
+        "tool": message.tool,
+        "version": message.version,
+        "state": message.state,
+        "reason": message.reason,
+        "created_at": message.created_at,
+        "ended_at": message.ended_at,
+        "url": f"{settings.BASE_URL}/api/v1/t/{message.slug}/jobs/{message.job}/",
+    }
+    told = {"type": "job.ended", "timestamp": message.ended_at, "data": {"tenant": message.slug, "job": job}}
+    return orjson.dumps(told, option=orjson.OPT_UTC_Z)
+
+
+async def _record(message: _Message, outcome: _Outcome) -> None:
+    async with db.tenant_write(message.tenant_id) as conn:
+        if outcome.delivered:
+            await _settle(conn, message, outcome, "delivered", None)
+            await conn.execute("UPDATE jobs_hook SET failing_since = NULL WHERE id = %s", [message.hook_id])
+            return
+        wait = _wait(message.attempts)
+        over = wait is None or outcome.status == _GONE
+        await _settle(conn, message, outcome, "given_up" if over else "waiting", wait)
+        await conn.execute(
+            "UPDATE jobs_hook SET failing_since = coalesce(failing_since, clock_timestamp()) WHERE id = %s",
+            [message.hook_id],
+        )
+        if outcome.status == _GONE:
+            await _switch_off(conn, message)
+
+
+def _wait(attempts: int) -> float | None:
+    """Seconds until the next attempt after so many; None when there is none."""
+    if attempts > len(BACKOFF):
+        return None
+    return BACKOFF[attempts - 1] * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
+
+
+async def _settle(
+    conn: AsyncConnection[Any], message: _Message, outcome: _Outcome, state: str, wait: float | None
+) -> None:
+    """Only of the attempt that this process took; a later one knows better."""
+    await conn.execute(
+        "UPDATE jobs_delivery SET state = %s, status = %s, said = %s,"
+        " due_at = coalesce(clock_timestamp() + make_interval(secs => %s::float8), due_at)"
+        " WHERE id = %s AND attempts = %s AND state = 'waiting'",
+        [state, outcome.status, outcome.said, wait, message.id, message.attempts],
+    )
+
+
+async def _switch_off(conn: AsyncConnection[Any], message: _Message) -> None:
+    """410: the receiver wants no more, as the specification has it. What still waits for it is given up with it."""
+    cursor = await conn.execute(
+        "UPDATE jobs_hook SET enabled = false WHERE id = %s AND enabled RETURNING id", [message.hook_id]
+    )
+    if not await cursor.fetchall():
+        return
+    await conn.execute(
+        "UPDATE jobs_delivery SET state = 'given_up' WHERE hook_id = %s AND state = 'waiting'", [message.hook_id]
+    )
+    entry = {
+        "tenant_id": message.tenant_id,
+        "event": Event.CHANGED,
+        "instance_id": str(instance()),
+        "actor": "system",
+        "reason": "switched off",
+        "subject": f"jobs.Hook:{message.hook_id} {message.url}"[:200],
+        "detail": {"note": "Its receiver answers 410 Gone."},
+    }
+    await conn.execute("SELECT audit_append(%s::jsonb)", [orjson.dumps([entry]).decode()])
+
+
+def _short(said: str) -> str:
+    """For the delivery log: one line, without what looks like a secret and what Postgres cannot keep."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in said).split())
+    return redact.secrets(line)[:_MOST_SAID]
