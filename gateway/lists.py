@@ -1,5 +1,6 @@
 """tools/list: built once per catalog, revision and reach, then sent as bytes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -7,8 +8,11 @@ from django.core import signing
 
 from gateway import translate, wire
 from gateway.errors import INVALID_PARAMS, Fault
+from gateway.task_shapes import CORE
 from gateway.visit import Visit
+from jobs import own_tools
 from policy.decide import visible
+from tools.catalog import LiveTool
 
 PAGE = 500
 """Tools on one page. Many hosts read only the first, so it is far more than a tenant should have."""
@@ -20,17 +24,30 @@ _SALT = "gateway.lists"
 def page(visit: Visit, version: str, cursor: str | None) -> dict[str, Any]:
     """One page of the tools the caller's role reaches, in the order of their names, the same on every connection."""
     after = _after(visit, cursor)
-    shown = [
-        tool
-        for name, tool in sorted(visit.catalog.tools.items())
-        if name > after and visible(visit.caller, tool.subject)
-    ]
-    result: dict[str, Any] = {"tools": translate.listed((tool.manifest for tool in shown[:PAGE]), version)}
+    shown = [manifest for name, manifest in sorted(_offered(visit, version).items()) if name > after]
+    result: dict[str, Any] = {"tools": translate.listed(shown[:PAGE], version)}
     if len(shown) > PAGE:
-        result["nextCursor"] = signing.dumps([visit.caller.tenant_id, shown[PAGE - 1].name], salt=_SALT)
+        result["nextCursor"] = signing.dumps([visit.caller.tenant_id, shown[PAGE - 1]["name"]], salt=_SALT)
     if version not in wire.HANDSHAKE:
         result |= {"resultType": "complete", "ttlMs": TTL_MS, "cacheScope": "private"}
     return result
+
+
+def _offered(visit: Visit, version: str) -> dict[str, Mapping[str, Any]]:
+    """Manifests by name: of the tenant's tools, and of the hub's own where some of those run as jobs."""
+    offered = {
+        name: _manifest(tool, version)
+        for name, tool in visit.catalog.tools.items()
+        if visible(visit.caller, tool.subject)
+    }
+    return offered | {own["name"]: own for own in own_tools.offered(visit.catalog, visit.caller)}
+
+
+def _manifest(tool: LiveTool, version: str) -> Mapping[str, Any]:
+    """2025-11-25 says of each tool whether it can be called as a task (server/tools, `execution.taskSupport`)."""
+    if version != CORE or tool.lasting is None:
+        return tool.manifest
+    return {**tool.manifest, "execution": {"taskSupport": "required" if tool.lasting.required else "optional"}}
 
 
 def rendered(visit: Visit, version: str, identity: Any) -> bytes:

@@ -17,13 +17,16 @@ from gateway.visit import Visit
 
 Key = tuple[int, str, str, str, str]
 
+_FOLLOWED = frozenset({"tools/call", "tasks/result"})
+"""What may take long. Giving up the wait for a task's result leaves the task alone."""
+
 _scopes: defaultdict[Key, list[anyio.CancelScope]] = defaultdict(list)
 
 
 @contextmanager
 def entered(visit: Visit, message: dict[str, Any], scope: anyio.CancelScope, *, cancellable: bool) -> Iterator[None]:
     """Make the request findable while it runs; `scope` is what a cancellation cancels."""
-    if not cancellable or message["method"] != "tools/call":
+    if not cancellable or message["method"] not in _FOLLOWED:
         yield
         return
     key = _key(visit, message["id"])

@@ -9,12 +9,19 @@ from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 
 from gateway import lists, tool_calls
+from gateway.task_shapes import CORE, EXTENSION
 from gateway.visit import Visit
-from gateway.wire import MODERN
+from gateway.wire import HANDSHAKE, MODERN
 from lib.version import VERSION
 from tools.catalog import Catalog
 
 Ctx = ServerRequestContext[Any, Visit]
+
+_CORE_TASKS = types.ServerTasksCapability(
+    list=types.TasksListCapability(),
+    cancel=types.TasksCancelCapability(),
+    requests=types.ServerTasksRequestsCapability(tools=types.TasksToolsCapability(call=types.TasksCallCapability())),
+)
 
 
 async def list_tools(ctx: Ctx, params: types.PaginatedRequestParams | None) -> dict[str, Any]:
@@ -24,7 +31,7 @@ async def list_tools(ctx: Ctx, params: types.PaginatedRequestParams | None) -> d
 
 async def call_tool(ctx: Ctx, params: types.CallToolRequestParams) -> dict[str, Any]:
     """Use a tool, for requests that the SDK had to judge first."""
-    return await tool_calls.call(_visit(ctx), ctx.protocol_version, ctx.params or {})
+    return await tool_calls.call(_visit(ctx), ctx.protocol_version, ctx.params or {}, sieved=True)
 
 
 async def set_level(ctx: Ctx, params: types.SetLevelRequestParams) -> types.EmptyResult:
@@ -37,7 +44,7 @@ async def discover(ctx: Ctx, params: types.RequestParams | None) -> types.Discov
     visit = _visit(ctx)
     return types.DiscoverResult(
         supported_versions=list(MODERN),
-        capabilities=server().get_capabilities(protocol_version=ctx.protocol_version),
+        capabilities=_capabilities(ctx.protocol_version),
         instructions=visit.catalog.instructions or None,
         ttl_ms=lists.TTL_MS,
         cache_scope="private",
@@ -54,18 +61,32 @@ def server() -> Server[Any]:
     return built
 
 
-def identity(catalog: Catalog) -> InitializationOptions:
-    """Who the tenant's server says it is, and what it tells a model before its first call."""
-    kept = catalog.renderings.get("identity")
+def identity(catalog: Catalog, *, asked: str | None = None) -> InitializationOptions:
+    """Who the tenant's server says it is, and what it tells a model before its first call.
+
+    asked: the revision that an `initialize` asks for; what is not served gets the newest of its era.
+    """
+    core = asked is not None and (asked == CORE or asked not in HANDSHAKE)
+    kept = catalog.renderings.get(("identity", core))
     if kept is None:
-        kept = catalog.renderings["identity"] = InitializationOptions(
+        kept = catalog.renderings["identity", core] = InitializationOptions(
             server_name=f"mcphub-{catalog.slug}",
             server_version=VERSION,
             title=catalog.name,
-            capabilities=server().get_capabilities(NotificationOptions()),
+            capabilities=_capabilities(CORE if core else None),
             instructions=catalog.instructions or None,
         )
     return kept
+
+
+def _capabilities(version: str | None) -> types.ServerCapabilities:
+    """What is served in that revision; None: in one without tasks."""
+    if version in MODERN:
+        served = server().get_capabilities(protocol_version=version, extensions={EXTENSION: {}})
+        # `gateway.listen` tells of changes, which the SDK does not know of.
+        return served.model_copy(update={"tools": types.ToolsCapability(list_changed=True)})
+    served = server().get_capabilities(NotificationOptions())
+    return served.model_copy(update={"tasks": _CORE_TASKS}) if version == CORE else served
 
 
 def _visit(ctx: Ctx) -> Visit:

@@ -6,51 +6,25 @@ tools/call ends in `call` as well, so there is one way to run a tool and one sha
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from audit.writer import LedgerUnavailable
-from gateway import translate, wire
-from gateway.errors import UNAVAILABLE, Fault
+from gateway import asking, task_shapes, translate, wire
+from gateway.errors import INVALID_PARAMS, METHOD_NOT_FOUND, UNAVAILABLE, Fault
+from gateway.reporter import LEVELS, Reporter
+from gateway.task_shapes import CORE
 from gateway.visit import Visit
-from policy.decide import Refusal
+from jobs import calls as jobs
+from jobs import own_tools
+from jobs.values import NOT_FOLLOWED, Follow, Handle
+from policy.decide import Refusal, visible
 from tools import calls
+from tools.catalog import Catalog, LiveTool
+from tools.values import Origin, Report
 
-_PLAIN = frozenset({"name", "arguments", "_meta"})
+_PLAIN = frozenset({"name", "arguments", "_meta", "task", "inputResponses", "requestState"})
 _ENVELOPE = "io.modelcontextprotocol/"
 _LOG_LEVEL = f"{_ENVELOPE}logLevel"
-_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
-
-
-class Reporter:
-    """A Report that sends progress and log messages on the request's own stream."""
-
-    def __init__(self, visit: Visit, version: str, meta: Mapping[str, Any]):
-        self._notify = visit.notify
-        self._token = meta.get("progressToken")
-        self._furthest = float("-inf")
-        self._levels = _wanted_levels(version, meta)
-
-    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        """Progress must increase (MCP basic/utilities/progress), so a step back is not sent."""
-        if self._token is None or progress <= self._furthest:
-            return
-        self._furthest = progress
-        await self._send("notifications/progress", wire.progress_params(self._token, progress, total, message))
-
-    async def log(self, level: str, data: Any) -> None:
-        """On 2026-07-28 only levels that the request asked for; before it, without a session, all of them."""
-        if level in self._levels:
-            await self._send("notifications/message", {"level": level, "data": data})
-
-    async def _send(self, method: str, params: dict[str, Any]) -> None:
-        await self._notify({"jsonrpc": "2.0", "method": method, "params": params})
-
-
-def _wanted_levels(version: str, meta: Mapping[str, Any]) -> tuple[str, ...]:
-    if version in wire.HANDSHAKE:
-        return _LEVELS
-    lowest = meta.get(_LOG_LEVEL)
-    return _LEVELS[_LEVELS.index(lowest) :] if lowest in _LEVELS else ()
 
 
 def is_plain(message: Mapping[str, Any]) -> bool:
@@ -76,24 +50,24 @@ def _is_plain_meta(meta: Any) -> bool:
         and isinstance(info, dict)
         and isinstance(info.get("name"), str)
         and isinstance(info.get("version"), str)
-        and meta.get(_LOG_LEVEL, "info") in _LEVELS
+        and meta.get(_LOG_LEVEL, "info") in LEVELS
     )
 
 
-async def call(visit: Visit, version: str, params: Mapping[str, Any]) -> dict[str, Any]:
+async def call(visit: Visit, version: str, params: Mapping[str, Any], *, sieved: bool = False) -> dict[str, Any]:
     """Run the tool that valid params name, and shape its result for the caller's revision.
 
+    sieved: the SDK will look at the answer, and it takes no task of 2025-11-25 for one.
     Raises a Fault for what is no result: an unknown tool, scopes that are missing, a ledger that cannot be written.
     """
-    meta = params.get("_meta") or {}
+    name, meta = params["name"], params.get("_meta") or {}
+    origin = visit.origin(meta, meta.get(f"{_ENVELOPE}clientInfo"))
+    report = Reporter(visit, version, meta)
     try:
+        if name in _longer(visit.catalog) or "task" in params:
+            return await _longer_call(visit, version, params, origin, report, sieved=sieved)
         ended = await calls.run(
-            visit.caller,
-            params["name"],
-            params.get("arguments") or {},
-            catalog=visit.catalog,
-            origin=visit.origin(meta, meta.get(f"{_ENVELOPE}clientInfo")),
-            report=Reporter(visit, version, meta),
+            visit.caller, name, params.get("arguments") or {}, catalog=visit.catalog, origin=origin, report=report
         )
     except LedgerUnavailable as problem:
         raise Fault(
@@ -102,6 +76,63 @@ async def call(visit: Visit, version: str, params: Mapping[str, Any]) -> dict[st
             status=503,
             headers={"Retry-After": "5"},
         ) from None
-    if isinstance(ended, Refusal):
-        return translate.refusal(ended, version)
+    return translate.refusal(ended, version) if isinstance(ended, Refusal) else translate.result(ended, version)
+
+
+def _longer(catalog: Catalog) -> frozenset[str]:
+    """Names of what takes more than running it: jobs, what asks first, and the hub's own tools."""
+    kept = catalog.renderings.get("longer")
+    if kept is None:
+        found = {one.name for one in catalog.tools.values() if one.lasting is not None or asking.check_of(one)}
+        kept = catalog.renderings["longer"] = frozenset(own_tools.OWN) | found
+    return cast(frozenset[str], kept)
+
+
+async def _longer_call(
+    visit: Visit, version: str, params: Mapping[str, Any], origin: Origin, report: Report, *, sieved: bool
+) -> dict[str, Any]:
+    """A call that may ask first, may become a job, or is about one."""
+    tool = visit.catalog.tools.get(params["name"])
+    capabilities = (params.get("_meta") or {}).get(f"{_ENVELOPE}clientCapabilities")
+    follow = _follow(visit, version, params, capabilities, tool)
+    arguments = params.get("arguments") or {}
+    check = asking.check_of(tool) if version in wire.MODERN and asking.can_be_asked(capabilities) else None
+    if tool is not None and check is not None:
+        found = await asking.complete(visit, tool, check, params, origin)
+        if isinstance(found, asking.Asked):
+            return found.result
+        if isinstance(found, Refusal):
+            return translate.refusal(found, version)
+        arguments = found
+    if sieved and version == CORE:
+        follow = NOT_FOLLOWED
+    ended = await jobs.run(
+        visit.caller, params["name"], arguments, catalog=visit.catalog, origin=origin, report=report, follow=follow
+    )
+    match ended:
+        case Refusal():
+            return task_shapes.refusal(ended, version)
+        case Handle():
+            return _handed(ended, tool, version, follow)
     return translate.result(ended, version)
+
+
+def _follow(visit: Visit, version: str, params: Mapping[str, Any], capabilities: Any, tool: LiveTool | None) -> Follow:
+    """What the host can do with a job: 2026-07-28 declares it with each request, 2025-11-25 asks for a task."""
+    if version != CORE:
+        return Follow(declared=version in wire.MODERN and task_shapes.declared(capabilities))
+    if "task" not in params:
+        return NOT_FOLLOWED
+    task = params["task"]
+    ttl = task.get("ttl") if isinstance(task, dict) else 0
+    if ttl is not None and (type(ttl) not in (int, float) or ttl <= 0):
+        raise Fault(code=INVALID_PARAMS, message="task must be an object, and its ttl a positive number.")
+    if tool is not None and tool.lasting is None and visible(visit.caller, tool.subject):
+        raise Fault(code=METHOD_NOT_FOUND, message=f"{tool.name} does not run as a task; call it without `task`.")
+    return Follow(declared=True, keep=None if ttl is None else ttl / 1000)
+
+
+def _handed(handle: Handle, tool: LiveTool | None, version: str, follow: Follow) -> dict[str, Any]:
+    if not follow.declared:
+        return task_shapes.told(handle, tool, version)
+    return {"task": task_shapes.core(handle.view)} if version == CORE else task_shapes.created(handle.view)

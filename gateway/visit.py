@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tenants.caller import Caller
@@ -18,13 +18,21 @@ _TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Visit:
-    """Who came, what their tenant offers, what of the request is kept, and how to send news on its answer."""
+    """Who came, what their tenant offers, what of the request is kept, and how to send news on its answer.
+
+    secret: gives the credential that was presented, for a stream that is to be let in anew.
+    """
 
     caller: Caller
     catalog: Catalog
     headers: Mapping[str, str]
     address: str
     notify: Notify
+    secret: Callable[[], str | None]
+
+    def anew(self, caller: Caller, offered: Catalog) -> "Visit":
+        """The same visit, of whoever the credential stands for by now and of what is offered by now."""
+        return replace(self, caller=caller, catalog=offered)
 
     def origin(self, meta: Mapping[str, Any], client_info: Any) -> Origin:
         """Where a call came from; trace context is taken from `_meta` (SEP-414), else from the HTTP headers."""

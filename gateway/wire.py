@@ -21,6 +21,7 @@ from mcp.shared.inbound import (
     InboundLadderRejection,
     InboundModernRoute,
     classify_inbound_request,
+    decode_header_value,
     find_duplicated_routing_header,
     unsupported_protocol_version_rejection,
     validate_mcp_param_headers,
@@ -44,6 +45,7 @@ HANDSHAKE = frozenset(HANDSHAKE_PROTOCOL_VERSIONS)
 MODERN = tuple(MODERN_PROTOCOL_VERSIONS)
 VERSION_HEADER = "mcp-protocol-version"
 _METHOD_HEADER = "mcp-method"
+_NAME_HEADER = "mcp-name"
 BATCH_VERSION = "2025-03-26"
 """The one revision with JSON-RPC batches, and the one a missing version header stands for."""
 _TRANSPORT = TransportContext(kind="streamable-http", can_send_request=False)
@@ -133,6 +135,12 @@ def check_method(method: str, headers: Headers) -> None:
     """
     if headers.get(_METHOD_HEADER, method) != method:
         raise Fault(code=HEADER_MISMATCH, message="The Mcp-Method header does not match the method of the body.")
+
+
+def check_name(name: str, headers: Headers) -> None:
+    """Raise the Fault (-32020) unless `Mcp-Name` is that name; for methods that the SDK does not know."""
+    if decode_header_value(headers.get(_NAME_HEADER)) != name:
+        raise Fault(code=HEADER_MISMATCH, message="The Mcp-Name header does not match the body.")
 
 
 def check_parameter_headers(
