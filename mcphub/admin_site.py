@@ -23,6 +23,14 @@ class HubAdminSite(UnfoldAdminSite):
 
         return request.user.is_active and standing(request).enters
 
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """For platform staff with how the hub's jobs do."""
+        from jobs.health import health  # models are not loaded yet when the site is made
+        from tenants.administration import standing
+
+        shown = {"health": health()} if standing(request).staff else {}
+        return super().index(request, {**shown, **(extra_context or {})})
+
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """No form here: it would pass by second factors and the limits on guessing."""
         wanted = request.GET.get("next", "")

@@ -22,6 +22,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_HISTORY": False,
     "ACCOUNT": {
         "navigation": [
+            {"title": "My jobs", "link": "/jobs/"},
             {"title": "Connected apps", "link": "/account/apps/"},
             {"title": "Security", "link": reverse_lazy("mfa_index")},
         ]
@@ -37,6 +38,7 @@ UNFOLD: dict[str, Any] = {
                     _page("Connections", "cable", "tools_connection", "may_manage"),
                     _page("Scopes", "lock_open", "tenants_scope", "may_manage"),
                     _page("Limits", "speed", "policy_limit", "may_manage"),
+                    _page("Allowances", "hourglass", "jobs_allowance", "may_manage"),
                 ],
             },
             {
@@ -50,7 +52,15 @@ UNFOLD: dict[str, Any] = {
                     _page("Outside issuers", "verified_user", "access_outsideissuer", "may_manage"),
                 ],
             },
-            {"title": "What happened", "items": [_page("Ledger", "receipt_long", "audit_entry", "may_read_ledger")]},
+            {
+                "title": "What happened",
+                "items": [
+                    _page("Jobs", "pending_actions", "jobs_job", "may_read_ledger"),
+                    _page("Ledger", "receipt_long", "audit_entry", "may_read_ledger"),
+                    _page("Hooks", "webhook", "jobs_hook", "may_manage"),
+                    _page("Deliveries", "outbox", "jobs_delivery", "may_manage"),
+                ],
+            },
             {
                 "title": "The hub",
                 "items": [
