@@ -12,14 +12,15 @@ from tenants import queries
 from tenants.models import Member, Role, Tenant, User
 from tools import actions as tool_actions
 from tools import functions
-from tools.models import Auth, Connection, Tool
+from tools.models import Auth, Connection, Runs, Tool
 
 SLUG = "demo"
 CONNECTION = "Help desk"
 INSTRUCTIONS = (
     "Tools of a small help desk. Find tickets with search_tickets, read one with get_ticket, and leave notes for "
     "colleagues with add_internal_comment; customers never see those notes. Use working_hours_between and "
-    "reply_deadline for anything about response times instead of counting yourself."
+    "reply_deadline for anything about response times instead of counting yourself. export_ticket_report counts all "
+    "tickets; it takes about ten seconds and runs as a job."
 )
 SCOPES = {
     "tickets.read": "Search and read tickets and their comments",
@@ -44,6 +45,8 @@ class DemoTool:
     input_schema: dict[str, Any] | None = None
     read_only: bool = True
     idempotent: bool = True
+    runs: Runs = Runs.INLINE
+    timeout: int = 20
     tags: list[str] = field(default_factory=list)
 
 
@@ -159,6 +162,42 @@ TOOLS = (
         config={"function": "reply_deadline"},
         tags=["time"],
     ),
+    DemoTool(
+        name="export_ticket_report",
+        title="Export a report of all tickets",
+        description=(
+            "Count all help desk tickets by their status, priority, tag or requester. Use it for questions about the "
+            "whole desk, such as how many tickets are open; use search_tickets to find single tickets. It takes about "
+            "ten seconds and runs as a job. Changes nothing."
+        ),
+        scopes=["tickets.read"],
+        kind="http",
+        config={
+            "method": "POST",
+            "path": "/reports",
+            "asynchronous": {
+                "poll": "/reports/{id}",
+                "every": 0.5,
+                "progress": "progress",
+                "result": "{group_by: group_by, counts: result}",
+            },
+        },
+        input_schema={
+            "type": "object",
+            "properties": {
+                "group_by": {
+                    "type": "string",
+                    "enum": ["status", "priority", "tag", "requester"],
+                    "default": "status",
+                    "description": "What to count the tickets by.",
+                }
+            },
+            "additionalProperties": False,
+        },
+        runs=Runs.BACKGROUND,
+        timeout=120,
+        tags=["tickets"],
+    ),
 )
 
 
@@ -224,6 +263,8 @@ def _publish(tenant: Tenant, given: DemoTool, connection: Connection, owner: Use
         open_world=False,
         scopes=given.scopes,
         tags=given.tags,
+        timeout=given.timeout,
+        runs=given.runs,
         kind=given.kind,
         config=given.config,
         connection=connection if given.kind == "http" else None,

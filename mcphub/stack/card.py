@@ -6,11 +6,11 @@ from typing import Any
 from lib.hosts import NO_KEY, connect_lines
 
 
-def card(demo: dict[str, Any], data_dir: Path) -> str:
+def card(demo: dict[str, Any], data_dir: Path, *, workers: int) -> str:
     """The text to print.
 
     demo: what `manage.py demo` says: admin_url, username, password (None once it is only in the data folder), mcp_url,
-    api_key (None when it cannot be shown again).
+    api_key (None when it cannot be shown again). workers: how many jobs run at a time.
     """
     url, key = str(demo["mcp_url"]), demo.get("api_key")
     password = demo.get("password") or f"in {data_dir / 'admin-password'}"
@@ -24,6 +24,7 @@ def card(demo: dict[str, Any], data_dir: Path) -> str:
         f"            user {demo['username']}, password {password}",
         f"  MCP URL   {url}",
         f"  API key   {shown_key}",
+        f"  Jobs      {workers} worker{'s' if workers != 1 else ''} run the long tools",
         "",
         "  Connect a host:",
     ]

@@ -7,7 +7,17 @@ from pathlib import Path
 from mcphub.stack.errors import StackError
 
 DECLARED = frozenset(
-    {"BASE_URL", "DATABASE_OWNER_URL", "DATABASE_URL", "DATA_DIR", "PORT", "POSTGRES_BIN", "WEB_WORKERS"}
+    {
+        "BASE_URL",
+        "DATABASE_OWNER_URL",
+        "DATABASE_URL",
+        "DATA_DIR",
+        "JOBS_DRAIN",
+        "PORT",
+        "POSTGRES_BIN",
+        "WEB_WORKERS",
+        "WORKERS",
+    }
 )
 """What is read here. A test holds docs/reference/settings.md equal to this and to `mcphub.env.DECLARED`."""
 
@@ -21,16 +31,23 @@ def read(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """root: the clone, where manage.py is. database_url: None means that the embedded Postgres is wanted."""
+    """root: the clone, where manage.py is. database_url: None means that the embedded Postgres is wanted.
+
+    workers: processes of the web server. job_workers: processes that run jobs; drain: seconds that a job is let go on
+    when they stop. worker: the module that is both them and the beat.
+    """
 
     root: Path
     data_dir: Path
     port: int = 8000
     workers: int = 1
+    job_workers: int = 2
+    drain: int = 20
     base_url: str
     database_url: str | None = None
     owner_url: str | None = None
     app: str = "mcphub.asgi:app"
+    worker: str = "mcphub.worker"
 
     @property
     def local_url(self) -> str:
@@ -46,6 +63,8 @@ def from_environment(root: Path) -> Config:
         data_dir=data_dir(root),
         port=port,
         workers=_number("WEB_WORKERS", 1, low=1, high=64),
+        job_workers=_number("WORKERS", 2, low=1, high=64),
+        drain=_number("JOBS_DRAIN", 20, low=0, high=3600),
         base_url=read("BASE_URL").rstrip("/") or f"http://localhost:{port}",
         database_url=read("DATABASE_URL") or None,
         owner_url=read("DATABASE_OWNER_URL") or None,

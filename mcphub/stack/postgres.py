@@ -212,6 +212,7 @@ class Postgres:
         }
         if not self._durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            settings["max_connections"] = "800"  # many test processes, each with servers and workers of its own
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
     def _provision(self) -> None:

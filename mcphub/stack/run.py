@@ -1,4 +1,5 @@
-"""`make run`: database, migrations, demo tenant, example service and web server, and what keeps them alive."""
+"""`make run`: database, migrations, demo tenant, example service, web server, workers and beat, and what keeps them
+alive."""
 
 import contextlib
 import errno
@@ -36,6 +37,8 @@ from mcphub.stack.supervisor import (
 _READY_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 _SHOWN_LINES = 6
+# Beyond JOBS_DRAIN, for workers to say how their jobs ended.
+_AFTER_DRAIN = 10.0
 # What the example service has no use for.
 _SECRETS = frozenset({"DATABASE_URL", "SECRET_KEY", "SEAL_KEYS"})
 # Without the proxies of the environment: they know nothing of this machine's loopback.
@@ -121,7 +124,8 @@ class Stack:
         say("Preparing the demo tenant ...")
         demo = self._demo(helpdesk_url, token)
         self._start_web()
-        say(card(demo, self._config.data_dir))
+        self._start_workers()
+        say(card(demo, self._config.data_dir, workers=self._config.job_workers))
 
     def _start_database(self) -> None:
         config = self._config
@@ -155,12 +159,32 @@ class Stack:
         say("Starting the web server ...")
         self._start_process("web server", argv, f"{config.local_url}/readyz", self._env)
 
+    def _start_workers(self) -> None:
+        """The workers, and the beat that calls them to their chores; without it jobs run all the same."""
+        config = self._config
+        ready = config.data_dir / "workers-ready"
+        ready.unlink(missing_ok=True)
+        argv = ["-m", config.worker, "--processes", str(config.job_workers), "--ready", str(ready)]
+        say("Starting the workers ...")
+        workers = self._keep("worker", argv, self._env, stop_seconds=config.drain + _AFTER_DRAIN)
+        self._keep("beat", ["-m", config.worker, "--beat"], self._env)
+        _wait_for_file(workers, ready)
+
     def _start_process(self, name: str, argv: list[str], ready_url: str, env: Mapping[str, str]) -> None:
         """Start and keep one of our Python processes, and wait until it says that it is ready."""
-        spec = ProcessSpec(name=name, argv=(sys.executable, *argv), cwd=self._config.root, env=dict(env))
+        _wait_ready(self._keep(name, argv, env), ready_url)
+
+    def _keep(self, name: str, argv: list[str], env: Mapping[str, str], *, stop_seconds: float = 10.0) -> Process:
+        spec = ProcessSpec(
+            name=name,
+            argv=(sys.executable, *argv),
+            cwd=self._config.root,
+            env=dict(env),
+            stop_seconds=stop_seconds,
+        )
         process = Process(spec, self._roster)
         self._supervisor.start(process)
-        _wait_ready(process, ready_url)
+        return process
 
     def _demo(self, helpdesk_url: str, token: str) -> dict[str, Any]:
         base = ("--base-url", self._config.base_url)
@@ -196,8 +220,7 @@ def _wait_ready(service: Service, url: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     answer = "nothing"
     while time.monotonic() < deadline:
-        if not service.alive():
-            raise StackError(f"The {service.name} {service.ending()} while starting; what it said is above.")
+        _must_live(service)
         try:
             with _direct.open(url, timeout=5):
                 return
@@ -208,3 +231,18 @@ def _wait_ready(service: Service, url: str) -> None:
             answer = "nothing"
         time.sleep(0.05)
     raise StackError(f"The {service.name} did not get ready in {_READY_SECONDS:.0f} s; {url} answered {answer}.")
+
+
+def _wait_for_file(service: Service, file: Path) -> None:
+    """The same for a process that is ready once it has written a file."""
+    deadline = time.monotonic() + _READY_SECONDS
+    while not file.exists():
+        _must_live(service)
+        if time.monotonic() > deadline:
+            raise StackError(f"The {service.name} did not get ready in {_READY_SECONDS:.0f} s.")
+        time.sleep(0.05)
+
+
+def _must_live(service: Service) -> None:
+    if not service.alive():
+        raise StackError(f"The {service.name} {service.ending()} while starting; what it said is above.")

@@ -6,13 +6,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from audit import changes
+from jobs.models import Hook
 from lib import db, seal
 from tenants.models import Tenant
 from tools.models import Connection
 
 
 class Command(BaseCommand):
-    help = "Seal every connection's secret anew with the first key of SEAL_KEYS."
+    help = "Seal the secrets of connections and hooks anew with the first key of SEAL_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
         # The owner sees which tenants there are; each is then worked on as the hub works, in its own scope.
@@ -22,14 +23,18 @@ class Command(BaseCommand):
     @staticmethod
     def _tenant(tenant_id: int) -> int:
         with transaction.atomic(), db.tenant_scope([tenant_id]):
-            sealed = Connection.objects.select_for_update().filter(tenant_id=tenant_id, secret__isnull=False)
-            for connection in sealed:
+            connections = Connection.objects.select_for_update().filter(tenant_id=tenant_id, secret__isnull=False)
+            holders: list[Connection | Hook] = [
+                *connections,
+                *Hook.objects.select_for_update().filter(tenant_id=tenant_id),
+            ]
+            for holder in holders:
                 try:
-                    connection.secret = seal.reseal(connection.secret or b"")
+                    holder.secret = seal.reseal(holder.secret or b"")
                 except seal.SealError as problem:
                     raise CommandError(
-                        f"Connection {connection.name!r}: {problem}. Nothing of its tenant was changed."
+                        f"{type(holder).__name__} {str(holder)!r}: {problem}. Nothing of its tenant was changed."
                     ) from None
-                connection.save(update_fields=["secret"])
-                changes.record(tenant_id=tenant_id, actor="system", verb="resealed the secret of", subject=connection)
-            return len(sealed)
+                holder.save(update_fields=["secret"])
+                changes.record(tenant_id=tenant_id, actor="system", verb="resealed the secret of", subject=holder)
+            return len(holders)
