@@ -21,7 +21,9 @@ _documents = _stack.enter_context(serve_documents())
 def _set_the_stage() -> None:
     """Bring up the database and Django. Done when this file is imported, which is before any test imports a model."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "mcphub.settings"
-    os.environ["TOOL_FUNCTIONS"] = "tests.functions,tests.conformance.fixtures,examples.helpdesk.functions"
+    os.environ["TOOL_FUNCTIONS"] = (
+        "tests.functions,tests.jobs.functions,tests.conformance.fixtures,examples.helpdesk.functions"
+    )
     os.environ["SECRET_KEY"] = "tests-only-" + "x" * 40
     os.environ["SEAL_KEYS"] = "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk="
     os.environ["SIGN_INS_PER_MINUTE"] = "100000"  # all of them come from one address
@@ -61,6 +63,15 @@ def hub() -> Iterator[list[str]]:
 
     with serve(count=2) as urls:
         yield urls
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[int]:
+    """Two processes that run jobs, of short leases and little patience; the pid of their parent."""
+    from tests.servers import workers
+
+    with workers(2, JOBS_LEASE="6", JOBS_DRAIN="1", JOBS_GRACE="1", JOBS_KEPT_SLOTS="0") as parent:
+        yield parent.pid
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +121,7 @@ def conformance_endpoint(hub: list[str]) -> Endpoint:
             config={"function": fixture.function},
             input_schema=fixture.input_schema,
             output_schema=fixture.output_schema,
+            **fixture.lasting,
         )
     return Endpoint(url=f"{hub[0]}/t/{cast.acme.slug}/mcp", api_key=cast.key(cast.uma)[1])
 

@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -39,11 +40,22 @@ def _process(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[byt
 
 
 @contextlib.contextmanager
-def helpdesk(data: Path) -> Iterator[tuple[str, str]]:
+def workers(count: int, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A parent and its `count` processes that run jobs, as in production; yields the parent once all take jobs."""
+    with tempfile.TemporaryDirectory() as folder:
+        ready = Path(folder) / "ready"
+        command = [sys.executable, "-m", "mcphub.worker", "--processes", str(count), "--ready", str(ready)]
+        with _ended(subprocess.Popen(command, env={**os.environ, **environment}), within=40) as process:
+            _wait_until_there(process, ready)
+            yield process
+
+
+@contextlib.contextmanager
+def helpdesk(data: Path, *options: str) -> Iterator[tuple[str, str]]:
     """The example service as a process of its own; yields its URL and token."""
     port, token = _port(), secrets.token_urlsafe(16)
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "examples.helpdesk", "--port", str(port), "--data", str(data)]
+    command = [sys.executable, "-m", "examples.helpdesk", "--port", str(port), "--data", str(data), *options]
     with _ended(subprocess.Popen(command, env={**os.environ, "HELPDESK_TOKEN": token})) as process:
         _wait_until_ready(process, url, "health")
         yield url, token
@@ -58,13 +70,13 @@ def _port() -> int:
 
 
 @contextlib.contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _ended(process: subprocess.Popen[bytes], within: float = 10) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(within)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -84,3 +96,13 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, page: str = "r
         except OSError:
             time.sleep(0.05)
     raise RuntimeError(f"the server at {url} did not start")
+
+
+def _wait_until_there(process: subprocess.Popen[bytes], file: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not file.exists():
+        if process.poll() is not None:
+            raise RuntimeError(f"the workers ended with {process.returncode}")
+        if time.monotonic() > deadline:
+            raise RuntimeError("the workers did not start")
+        time.sleep(0.05)

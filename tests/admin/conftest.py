@@ -43,7 +43,7 @@ def form_of(client: Client, url: str, **changed: Any) -> dict[str, Any]:
         if hasattr(widget, "decompress"):
             parts = widget.decompress(value)
             data |= {f"{name}_{place}": "" if part is None else part for place, part in enumerate(parts)}
-        elif value not in (None, False):
+        elif value is not None and value is not False:
             data[name] = "on" if value is True else value
     return data | {name.replace("__", "-"): value for name, value in changed.items()}
 

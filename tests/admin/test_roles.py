@@ -24,35 +24,38 @@ MANAGED = (
     "access_apikey",
     "access_client",
     "access_admission",
+    "jobs_hook",
 )
 LEDGER, TENANTS, USERS = "audit_entry", "tenants_tenant", "tenants_user"
+JOBS, ALLOWANCES, DELIVERIES = "jobs_job", "jobs_allowance", "jobs_delivery"
+LOOKED_AT = {JOBS, ALLOWANCES, DELIVERIES, LEDGER, TENANTS}
 MAY = {
-    "olga": {*MANAGED, TENANTS, LEDGER},
-    "adam": {*MANAGED, TENANTS, LEDGER},
-    "audrey": {LEDGER},
-    "staff": {*MANAGED, TENANTS, LEDGER, USERS},
+    "olga": {*MANAGED, *LOOKED_AT},
+    "adam": {*MANAGED, *LOOKED_AT},
+    "audrey": {LEDGER, JOBS},
+    "staff": {*MANAGED, *LOOKED_AT, USERS},
 }
 
 
 @pytest.mark.parametrize("person", MAY)
-@pytest.mark.parametrize("page", [*MANAGED, LEDGER, TENANTS, USERS])
+@pytest.mark.parametrize("page", [*MANAGED, *sorted(LOOKED_AT), USERS])
 def test_each_role_opens_its_lists_and_no_others(cast: Cast, sign_in: SignIn, person: str, page: str) -> None:
     status = sign_in(getattr(cast, person)).get(reverse(f"admin:{page}_changelist")).status_code
     assert status == (200 if page in MAY[person] else 403)
 
 
 @pytest.mark.parametrize("person", MAY)
-@pytest.mark.parametrize("page", [*MANAGED, TENANTS, USERS])
+@pytest.mark.parametrize("page", [*MANAGED, ALLOWANCES, TENANTS, USERS])
 def test_each_role_adds_only_what_it_manages(cast: Cast, sign_in: SignIn, person: str, page: str) -> None:
     status = sign_in(getattr(cast, person)).get(reverse(f"admin:{page}_add")).status_code
-    staff_only = page in (TENANTS, USERS)
+    staff_only = page in (ALLOWANCES, TENANTS, USERS)
     assert status == (200 if page in MAY[person] and (person == "staff" or not staff_only) else 403)
 
 
 @pytest.mark.parametrize("person", MAY)
 def test_the_first_page_offers_only_what_the_role_may_see(cast: Cast, sign_in: SignIn, person: str) -> None:
     page = sign_in(getattr(cast, person)).get(reverse("admin:index")).content.decode()
-    for name in (*MANAGED, LEDGER, TENANTS, USERS):
+    for name in (*MANAGED, *LOOKED_AT, USERS):
         assert (f'href="{reverse(f"admin:{name}_changelist")}"' in page) == (name in MAY[person])
 
 

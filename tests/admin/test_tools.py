@@ -15,6 +15,16 @@ from tests.admin.conftest import entries, form_of
 from tests.cast import Cast
 from tools.models import Connection, Tool
 
+AS_IT_COMES = {
+    "runs": "inline",
+    "wait": 10,
+    "most_attempts": 3,
+    "replay_seconds": 120,
+    "keep_hours": 24,
+    "patience_minutes": 60,
+    "priority": 0,
+}
+
 
 def _change(tool: Tool) -> str:
     return reverse("admin:tools_tool_change", args=[tool.pk])
@@ -53,6 +63,7 @@ def test_the_form_draws_and_reads_the_config_of_an_http_tool(cast: Cast, olga: C
         "input_schema": '{"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}',
         "timeout": 20,
         "max_result": 65536,
+        **AS_IT_COMES,
         "config-http-method": "GET",
         "config-http-path": "/tickets/{id}",
         "config-http-body_format": "json",
@@ -92,8 +103,10 @@ def test_broken_schemas_are_said_beside_their_field(cast: Cast, olga: Client) ->
 
 def test_a_function_gives_its_schemas_when_nobody_wrote_any(cast: Cast, olga: Client) -> None:
     empty = '{"type": "object", "properties": {}, "additionalProperties": false}'
-    given = {"name": "echo", "description": "Repeat.", "kind": "function", "config-function-function": "echo"}
-    olga.post(reverse("admin:tools_tool_add"), given | {"input_schema": empty, "timeout": 5, "max_result": 999})
+    given: dict[str, Any] = {"name": "echo", "description": "Repeat.", "kind": "function"}
+    given |= {"config-function-function": "echo"}
+    given |= {"input_schema": empty, "timeout": 5, "max_result": 999, **AS_IT_COMES}
+    olga.post(reverse("admin:tools_tool_add"), given)
     with cast.see(cast.acme):
         tool = Tool.objects.get(tenant=cast.acme)
     assert list(tool.input_schema["properties"]) == ["text"]

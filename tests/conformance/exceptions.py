@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 COMPLETION: Final = "The hub completes no arguments yet."
-ELICITATION: Final = "A tool cannot ask the user yet."
+ELICITATION: Final = "A tool cannot ask the user in the middle of a request yet; jobs and preflights can."
 PROMPTS: Final = "The hub serves no prompts yet."
-REQUIRED_CAPABILITY: Final = "A tool cannot name a client capability it needs yet, so nothing answers -32021."
+REQUIRED_CAPABILITY: Final = "A tool cannot name a client capability it needs yet; -32021 is for tasks alone."
 RESOURCES: Final = "The hub serves no resources yet."
 SAMPLING: Final = "A tool cannot ask the client's model yet."
 SESSIONS: Final = "The hub keeps no sessions yet."

@@ -2,7 +2,7 @@
 
 The suite calls them by these names and looks at what comes back on the wire; `FIXTURES` is what a test inserts as the
 published tools of the tenant it points the suite at. Only tools are here: resources, prompts, and tools that ask the
-client something are named in `exceptions.py` until the hub offers them.
+client in the middle of a request are named in `exceptions.py` until the hub offers them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import wave
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tests.postgres import as_owner
 from tools.errors import ToolError
 from tools.functions import Context, function
-from tools.values import Audio, Embedded, Image, Result, Text
+from tools.preflight import Preflight
+from tools.values import Audio, Embedded, Image, Question, Result, Text
 
 STEP: Final = 0.05
 """Seconds between two notifications: the pace the suite prescribes, so that they travel before the result does."""
@@ -118,6 +120,73 @@ def json_schema_2020_12_tool(
     return {key: value for key, value in given.items() if value is not None}
 
 
+@function(name="test_trigger_tool_change")
+def trigger_tool_change(ctx: Context) -> str:
+    """Take a tool out of the list, or put it back, while others listen."""
+    with as_owner() as owner:
+        owner.execute(
+            "UPDATE tools_tool SET enabled = NOT enabled WHERE tenant_id = %s AND name = 'test_changing_tool'",
+            [ctx.caller.tenant_id],
+        )
+    return "The list of tools has changed."
+
+
+@function(name="test_changing_tool")
+def changing_tool() -> str:
+    return "I come and go."
+
+
+@function()
+def greet(name: str) -> str:
+    return f"Hello, {name}!"
+
+
+@function()
+async def slow_compute(seconds: float, label: str = "") -> str:
+    await asyncio.sleep(seconds)
+    return f"Computed {label} in {seconds:g} s.".replace("  ", " ")
+
+
+@function()
+async def failing_job() -> str:
+    await asyncio.sleep(1)
+    raise ToolError("This job always fails, as a tool does.")
+
+
+@function()
+async def protocol_error_job() -> str:
+    raise RuntimeError("this job fails inside the server")
+
+
+@function()
+async def confirm_delete(ctx: Context, filename: str = "the file") -> str:
+    reply = await ctx.ask("confirm", f"Delete {filename}?", CONFIRMATION)
+    return f"Deleted {filename}." if reply.accepted and reply.content.get("confirm") else f"Kept {filename}."
+
+
+@function()
+async def multi_input(ctx: Context) -> str:
+    name, age = Question(message="Your name?", schema=NAME), Question(message="Really?", schema=CONFIRMATION)
+    replies = await ctx.ask_all({"name": name, "sure": age})
+    return f"Answered: {', '.join(f'{key} {reply.action}' for key, reply in sorted(replies.items()))}."
+
+
+async def ask_for_the_name(arguments: dict[str, Any], asking: Preflight) -> dict[str, Any]:
+    if "user_name" in arguments:
+        return {}
+    reply = await asking.ask("user_name", "Whom is it for?", NAME)
+    return {"user_name": reply.content.get("name", "")}
+
+
+@function(name="test_tool_with_task", preflight=ask_for_the_name)
+async def tool_with_task(user_name: str = "nobody") -> str:
+    return f"A task for {user_name}."
+
+
+NAME: Final[dict[str, Any]] = {"type": "object", "properties": {"name": {"type": "string"}}}
+
+CONFIRMATION: Final[dict[str, Any]] = {"type": "object", "properties": {"confirm": {"type": "boolean"}}}
+
 NO_ARGUMENTS: Final[dict[str, Any]] = {"type": "object", "properties": {}, "additionalProperties": False}
 
 ONE_HEADER: Final[dict[str, Any]] = {
@@ -164,10 +233,19 @@ class FixtureTool:
     input_schema: dict[str, Any] = field(default_factory=lambda: dict(NO_ARGUMENTS))
     output_schema: dict[str, Any] | None = None
     annotations: dict[str, Any] = field(default_factory=lambda: {"readOnlyHint": True})
+    lasting: dict[str, Any] = field(default_factory=dict)
 
 
-def fixture(name: str, description: str, input_schema: dict[str, Any] = NO_ARGUMENTS) -> FixtureTool:
-    return FixtureTool(name=name, description=description, function=name, input_schema=input_schema)
+def fixture(name: str, description: str, input_schema: dict[str, Any] = NO_ARGUMENTS, **lasting: Any) -> FixtureTool:
+    return FixtureTool(name=name, description=description, function=name, input_schema=input_schema, lasting=lasting)
+
+
+def arguments(required: tuple[str, ...] = (), **types: str) -> dict[str, Any]:
+    properties = {name: {"type": kind} for name, kind in types.items()}
+    return {"type": "object", "properties": properties, "required": [*required], "additionalProperties": False}
+
+
+BACKGROUND: Final[dict[str, Any]] = {"runs": "background", "replay_seconds": 0}
 
 
 FIXTURES: Final[list[FixtureTool]] = [
@@ -182,4 +260,20 @@ FIXTURES: Final[list[FixtureTool]] = [
     fixture("test_logging_tool", "Sends log messages at four levels, for callers that may not want them."),
     fixture("test_header_parameter", "Echoes a region that also travels as an HTTP header.", ONE_HEADER),
     fixture("json_schema_2020_12_tool", "Tool with JSON Schema 2020-12 features", KEYWORDS_2020_12),
+    fixture("test_trigger_tool_change", "Changes the list of tools."),
+    fixture("test_changing_tool", "Is in the list at times."),
+    fixture("greet", "Greets somebody, at once.", arguments(("name",), name="string")),
+    fixture(
+        "slow_compute",
+        "Takes as many seconds as it is told.",
+        arguments(("seconds",), seconds="number", label="string"),
+        **BACKGROUND | {"runs": "automatic", "wait": 10},
+    ),
+    fixture("failing_job", "Fails after a second, as a tool does.", **BACKGROUND, task_required=True),
+    fixture("protocol_error_job", "Fails inside the server.", **BACKGROUND),
+    fixture("confirm_delete", "Asks before it deletes a file.", arguments(filename="string"), **BACKGROUND),
+    fixture("multi_input", "Asks two things at once.", **BACKGROUND),
+    fixture(
+        "test_tool_with_task", "Asks for a name, then takes its time.", arguments(user_name="string"), **BACKGROUND
+    ),
 ]

@@ -59,6 +59,18 @@ def run(revision: str, endpoint: Endpoint, results: Path) -> dict[str, Outcome]:
     return dict(outcomes(results))
 
 
+def run_scenario(name: str, endpoint: Endpoint, results: Path) -> Outcome:
+    """Run one scenario by its name, which is how those of extensions are run. `results` is an empty folder."""
+    options = ["--url", endpoint.url, "--scenario", name, "--output-dir", str(results)]
+    line = node.command("--import", node.HERE / "authorize.mjs", node.install() / CLI, "server", *options)
+    environment = node.environment(MCPHUB_URL=endpoint.url, MCPHUB_API_KEY=endpoint.api_key)
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode in (0, 1), done.stderr[-2000:]
+    found = dict(outcomes(results))
+    assert set(found) == {name}, (done.stdout + done.stderr)[-2000:]
+    return found[name]
+
+
 def outcomes(results: Path) -> Iterator[tuple[str, Outcome]]:
     for folder in sorted(results.iterdir()):
         named = FOLDER.fullmatch(folder.name)

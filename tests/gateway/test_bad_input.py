@@ -229,11 +229,13 @@ METHODS = [
             "m" * 10_000,
             "__class__",
             "tools/call/x",
+            "tasks/result",
+            "tasks/list",
         )
     ),
     *(
         Case(f"the method {method[:40]!r} before", message(method, {}), 200, -32601, revision=LEGACY)
-        for method in ("no/such", "server/discover", "tasks/list", "", "m" * 10_000, "nul\0")
+        for method in ("no/such", "server/discover", "tasks/update", "", "m" * 10_000, "nul\0")
     ),
 ]
 

@@ -45,7 +45,7 @@ def origin(traceparent: object, tracestate: object) -> Origin:
 
     async def notify(_: object) -> None: ...
 
-    visit = Visit(caller=caller, catalog=offered, headers={}, address="", notify=notify)
+    visit = Visit(caller=caller, catalog=offered, headers={}, address="", notify=notify, secret=lambda: None)
     return visit.origin({"traceparent": traceparent, "tracestate": tracestate}, None)
 
 

@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet
 from django.test import override_settings
 
 from audit.models import Entry
+from jobs.actions import add_hook
 from lib import db
 from lib.seal import unseal
 from policy.models import Limit
@@ -155,7 +156,7 @@ def test_demo_twice_keeps_data_and_edits() -> None:
         tenant = Tenant.objects.get(pk=tenant_id)
         edited = Tool.objects.get(name="get_ticket")
         assert (tenant.instructions, tenant.enabled) == ("Edited", False)
-        assert (edited.title, edited.enabled, Tool.objects.count()) == ("Edited", False, 5)
+        assert (edited.title, edited.enabled, Tool.objects.count()) == ("Edited", False, 6)
         assert Limit.objects.count() == 1
         assert Member.objects.get().role == "auditor"
         assert Connection.objects.get().base_url == "http://127.0.0.1:10"
@@ -166,6 +167,7 @@ def test_reseal_lets_an_old_key_be_dropped(cast: Cast) -> None:
     with cast.see(cast.acme):
         connection = Connection.objects.create(tenant=cast.acme, name="Upstream", base_url="https://example.com")
         set_secret(connection, "s3cret", actor=cast.olga)
+        hook, signs = add_hook(cast.acme, "https://hooks.example.com/", actor=cast.olga)
     try:
         ended = manage("reseal", SEAL_KEYS=f"{new},{old}")
         assert ended.returncode == 0, ended.stderr
@@ -173,7 +175,9 @@ def test_reseal_lets_an_old_key_be_dropped(cast: Cast) -> None:
         with cast.see(cast.acme), override_settings(SEAL_KEYS=[new]):
             connection.refresh_from_db()
             assert unseal(connection.secret or b"") == "s3cret"
-            assert Entry.objects.filter(tenant_id=cast.acme.pk, reason="resealed the secret of").count() == 1
+            hook.refresh_from_db()
+            assert unseal(hook.secret) == signs
+            assert Entry.objects.filter(tenant_id=cast.acme.pk, reason="resealed the secret of").count() == 2
     finally:
         manage("reseal", SEAL_KEYS=f"{old},{new}")
 

@@ -39,7 +39,8 @@ def test_without_a_key_a_line_carries_the_address_alone() -> None:
 
 def test_a_key_that_cannot_be_shown_again_is_replaced_by_how_to_get_one() -> None:
     demo = {"admin_url": "http://x/admin/", "username": "admin", "password": "pw", "mcp_url": URL, "api_key": None}
-    text = card(demo, Path("/data"))
+    text = card(demo, Path("/data"), workers=2)
     assert "user admin, password pw" in text
     assert "python manage.py apikey demo --user admin" in text
     assert "None" not in text
+    assert "Jobs      2 workers run the long tools" in text

@@ -28,7 +28,7 @@ from mcphub.stack.processes import end_with_parent
 from mcphub.stack.run import run
 if sys.argv[1:] == ["--with-parent"]:
     end_with_parent()
-sys.exit(run(lambda: dataclasses.replace(from_environment(Path.cwd()), app="standin:app")))
+sys.exit(run(lambda: dataclasses.replace(from_environment(Path.cwd()), app="standin:app", worker="standin_worker")))
 """
 MANAGE = """
 import json, os, sys
@@ -51,6 +51,19 @@ async def app(scope, receive, send):
             return
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"ready"})
+"""
+STANDIN_WORKER = """
+import signal, sys
+from pathlib import Path
+given = sys.argv[1:]
+if "--ready" in given:
+    assert given[:2] == ["--processes", "2"], given
+    Path(given[given.index("--ready") + 1]).write_text("1")
+else:
+    assert given == ["--beat"], given
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+while True:
+    signal.pause()
 """
 
 
@@ -115,6 +128,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "drive.py").write_text(DRIVER)
     (tmp_path / "manage.py").write_text(MANAGE)
     (tmp_path / "standin.py").write_text(STANDIN)
+    (tmp_path / "standin_worker.py").write_text(STANDIN_WORKER)
     return tmp_path
 
 
@@ -204,6 +218,24 @@ def test_a_killed_web_server_is_started_again_with_its_workers(folder: Path, dat
         run.stop()
 
 
+@pytest.mark.parametrize("name", ["worker", "beat"])
+def test_a_killed_worker_and_a_killed_beat_are_started_again(started: Run, name: str) -> None:
+    before = started.child(name)
+    before.kill()
+    said = started.until(f"{name} is running again.")
+    assert f"{name} was killed by SIGKILL; starting it again in 0.5 s." in said
+    assert started.child(name).pid != before.pid
+
+
+def test_a_worker_that_ends_while_starting_is_one_sentence(folder: Path, data_dir: Path, port: int) -> None:
+    (folder / "standin_worker.py").write_text("raise SystemExit(3)")
+    run = Run(folder, data_dir, PORT=str(port))
+    said = run.rest()
+    assert "mcphub: The worker ended with exit code 3 while starting" in said
+    assert run.process.returncode == 1
+    assert find_running(data_dir) is None
+
+
 def test_a_killed_database_is_started_again_at_the_same_address(started: Run) -> None:
     running = find_running(started.data_dir)
     assert running is not None
@@ -233,11 +265,14 @@ def test_a_second_run_keeps_the_data_and_the_helpdesk_address(started: Run, fold
 
 
 def test_no_process_that_serves_holds_the_owners_way_past_the_policies(started: Run) -> None:
-    web, helpdesk = (started.child(name).environ() for name in ("web server", "example service"))
-    assert "DATABASE_URL" in web
-    assert web.get("DATABASE_OWNER_URL", "") == ""
+    names = ("web server", "worker", "beat", "example service")
+    *serving, helpdesk = (started.child(name).environ() for name in names)
+    for environment in serving:
+        assert "DATABASE_URL" in environment
+        assert environment.get("DATABASE_OWNER_URL", "") == ""
+        assert not any("mcphub_owner" in value for value in environment.values())
     assert "DATABASE_URL" not in helpdesk
-    assert not any("mcphub_owner" in value for value in [*web.values(), *helpdesk.values()])
+    assert not any("mcphub_owner" in value for value in helpdesk.values())
 
 
 def test_a_second_run_beside_the_first_is_refused(started: Run, folder: Path, port: int) -> None:

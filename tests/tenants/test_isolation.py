@@ -6,7 +6,9 @@ import os
 import secrets
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -19,6 +21,7 @@ from psycopg.types.json import Jsonb
 
 from access.models import AccessToken, Admission, Client, Consent, Grant, OutsideIssuer, RefreshToken
 from audit import changes
+from jobs.models import Allowance, Delivery, Hook, Job
 from lib import db, rls
 from mcphub.apps import FUNCTIONS
 from policy.models import Limit
@@ -27,6 +30,7 @@ from tests.cast import Cast
 from tests.database import superuser_conninfo
 from tests.postgres import Connection, as_app, as_owner, rows
 from tools.models import Connection as Upstream
+from tools.models import Tool
 
 
 def tenant_column(model: type[models.Model]) -> str | None:
@@ -42,6 +46,9 @@ TABLES = {
     for model in apps.get_models(include_auto_created=True)
     if (column := tenant_column(model)) is not None
 }
+
+
+NEVER_DELETED = {("jobs_job", "DELETE")}
 
 
 def unprotected(conn: Connection, tables: dict[str, str]) -> list[str]:
@@ -60,13 +67,15 @@ def furnished(cast: Cast) -> Cast:
     """Both tenants with a row in every table that carries a tenant."""
     for tenant, user in ((cast.acme, cast.olga), (cast.beta, cast.bob)):
         cast.scopes(tenant, {"tickets.read": "Read"})
-        cast.tool(tenant)
+        tool = cast.tool(tenant)
         cast.key(user, tenant)
         with cast.see(tenant):
             Upstream.objects.create(tenant=tenant, name="Desk", base_url="https://desk.example.com")
             Limit.objects.create(tenant=tenant, calls=10)
             changes.record(tenant_id=tenant.pk, actor="system", verb="looked at", subject=tenant)
-            _let_in(cast.member(tenant, user))
+            member = cast.member(tenant, user)
+            _let_in(member)
+            _have_worked(member, tool)
     return cast
 
 
@@ -84,6 +93,27 @@ def _let_in(member: Member) -> None:
     Grant.objects.create(**bound, code=secret, expires=now)
     access = AccessToken.objects.create(**bound, token_checksum=secret, expires=now)
     RefreshToken.objects.create(**bound, token_checksum=secret, access_token=access)
+
+
+def _have_worked(member: Member, tool: Tool) -> None:
+    """A job that waits, the tenant's allowance, and a hook with a delivery."""
+    tenant, now = member.tenant, timezone.now()
+    job = Job.objects.create(
+        tenant=tenant,
+        member=member,
+        version=tool.versions.get(),
+        tool=tool.name,
+        idempotent=False,
+        fingerprint=secrets.token_hex(16),
+        created_at=now,
+        changed_at=now,
+        due_at=now + timedelta(days=1),  # no worker of another test may take it
+        patience_until=now + timedelta(days=1),
+        keep=timedelta(days=1),
+    )
+    Allowance.objects.create(tenant=tenant)
+    hook = Hook.objects.create(tenant=tenant, url="https://hooks.example.com/jobs", secret=b"")
+    Delivery.objects.create(tenant=tenant, hook=hook, job=job, due_at=now + timedelta(days=1))
 
 
 @pytest.fixture
@@ -281,13 +311,34 @@ DEFINERS = {
     "access_touch": "moves timestamps, and from where a consent was last used",
     "access_opens": "the id of the tenant whose exact secret is presented",
     "access_throttle": "counts in buckets, which are no tenant's data",
+    "access_standing": "what a member's named credential may do now; no secret opens anything by it",
     "access_forget": "drops what nothing can ask for any more",
     "tenants_invited": "what the link of an open invitation says",
     "policy_take": "counts in buckets, which are no tenant's data",
     "policy_open": "makes them",
     "policy_forget": "drops full ones",
+    "jobs_claim": "takes one waiting job by fairness, and answers its id, tenant and fence",
+    "jobs_begin": "one moment of the job whose fence is presented",
+    "jobs_beat": "the same, and whether its people and tool are still switched on",
+    "jobs_finish": "ends the job whose fence is presented",
+    "jobs_release": "gives it back",
+    "jobs_cancel": "asks the job of a named tenant to stop; who calls it has seen the job there",
+    "jobs_sweep": "takes what dead workers held; answers a number",
+    "jobs_worker_here": "a worker says that it lives",
+    "jobs_worker_gone": "a worker says that it stopped",
+    "jobs_health": "numbers of the whole hub",
+    "jobs_forget": "drops what is over; answers where results lay",
+    "jobs_tell": "adds a job's row to the ledger",
+    "jobs_announce": "queues what a job's hooks are told",
+    "jobs_outcome": "a word for a word",
 }
 """Every way past the policies, and why it is narrow enough."""
+
+INNER = {"jobs_tell", "jobs_announce", "jobs_outcome"}
+"""Parts of other functions, which the application role may not call by themselves."""
+
+BOUND = {"jobs_accept"}
+"""What the application role calls as itself, bound by the policies."""
 
 
 def test_no_way_past_the_policies_is_forgotten() -> None:
@@ -304,8 +355,39 @@ def test_every_way_past_the_policies_is_pinned_and_for_the_application_role_only
             " EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)"
             " FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace",
         )
-    assert len(found) == len(FUNCTIONS)
+    granted = {signature.split("(")[0] for signature in FUNCTIONS}
+    assert {name for name, *_ in found} == granted - BOUND | INNER
     for name, config, usable, public in found:
-        planned = ["plan_cache_mode=force_generic_plan"] if name.startswith("access_admit") else []
+        planned = ["plan_cache_mode=force_generic_plan"] if name.startswith(("access_admit", "access_standing")) else []
         assert (name, config) == (name, ["search_path=public, pg_temp", *planned])
-        assert (name, usable, public) == (name, True, False)
+        assert (name, usable, public) == (name, name not in INNER, False)
+
+
+@pytest.mark.parametrize("table", ["jobs_worker", "jobs_watch"])
+def test_tables_of_the_workers_themselves_are_reached_by_functions_only(app: Connection, table: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
+        rows(app, f"SELECT 1 FROM {table}")
+
+
+def test_a_job_is_accepted_for_the_tenant_of_the_transaction_only(furnished: Cast, app: Connection) -> None:
+    """`jobs_accept` is not a way past the policies: it runs as who calls it."""
+    with as_owner() as owner:
+        (given,) = rows(owner, "SELECT to_jsonb(j) FROM jobs_job j WHERE tenant_id = %s", furnished.beta.pk)[0]
+    given |= {"id": str(uuid.uuid4()), "fingerprint": secrets.token_hex(16)}
+    entry = {"tenant_id": furnished.beta.pk, "event": "job.accepted", "call_id": given["id"]}
+    point_at(app, furnished.acme)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        app.execute(
+            "SELECT jobs_accept(%s, ''::bytea, %s, 0, 60, 60, 8, 1000)",
+            [Jsonb(given), Jsonb(entry)],
+        )
+
+
+def test_a_job_is_cancelled_in_its_own_tenant_only(furnished: Cast, app: Connection) -> None:
+    """`jobs_cancel` crosses tenants, so it names one: a foreign job is not found."""
+    job = "SELECT id FROM jobs_job WHERE tenant_id = %s"
+    with as_owner() as owner:
+        ((foreign,),) = rows(owner, job, furnished.beta.pk)
+        assert rows(app, "SELECT jobs_cancel(%s, %s, 'mallory')", foreign, furnished.acme.pk) == [(None,)]
+        app.commit()
+        assert rows(owner, "SELECT state, cancel_at FROM jobs_job WHERE id = %s", foreign) == [("queued", None)]
