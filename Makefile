@@ -10,10 +10,10 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extr
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock clean
+.PHONY: help run test check bench chaos chaos-redis lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/.installed ## start the hub and all it needs; PORT=8123 chooses the port, Ctrl-C stops it
 	@exec $(BIN)/python -m mcphub.stack run --with-parent
@@ -40,6 +40,12 @@ check: .venv/.installed-dev ## lint, types, floors, migrations and the checks am
 
 bench: .venv/.installed-dev ## measure tool calls against the bare SDK
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: .venv/.installed-dev ## kill everything at random under 500 jobs; ARGS="--jobs 200 --seed 7" repeats a run
+	@$(BIN)/python -m tests.reliability $(ARGS)
+
+chaos-redis: .venv/.installed-dev ## the same on Redis, which is killed and flushed in the middle too
+	@$(BIN)/python -m tests.reliability --redis $(ARGS)
 
 lock: .venv/.installed-tools ## pin every version and hash anew from requirements.in and requirements-dev.in
 	@echo "Locking requirements.txt ..."
