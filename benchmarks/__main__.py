@@ -9,10 +9,11 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import machine, report, servers
+from benchmarks import jobs, machine, report, servers
 from benchmarks.measure import SCENARIOS, Effort, Row, Scenario, measure
 from mcphub.stack.errors import StackError
 
+JOBS = "jobs"
 _FULL = Effort(rounds=5, seconds=1.5, warmup=0.5)
 _QUICK = Effort(rounds=1, seconds=0.6, warmup=0.2)
 
@@ -21,22 +22,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when every target that was measured is met and nothing failed."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    if not _chosen(given.only):
-        parser.error(f"no scenario holds {given.only!r}: {', '.join(scenario.name for scenario in SCENARIOS)}")
+    if not _chosen(given.only) and not _with_jobs(given):
+        names = ", ".join([*(scenario.name for scenario in SCENARIOS), JOBS])
+        parser.error(f"no scenario holds {given.only!r}: {names}")
     try:
         with ExitStack() as stack:
             compared, facts = _start(stack, given)
             _print_facts(facts)
             rows = _measure(compared, given)
+        figures = _measure_jobs(given)
     except (servers.BenchError, StackError) as exc:
         print(exc, file=sys.stderr)
         return 2
     found = report.verdicts(rows)
     _print_outcome(rows, found)
     if given.json:
-        record = {"facts": facts, "rows": [asdict(row) for row in rows], "verdicts": [asdict(one) for one in found]}
+        record = {
+            "facts": facts,
+            "rows": [asdict(row) for row in rows],
+            "verdicts": [asdict(one) for one in found],
+            "jobs": [asdict(figure) for figure in figures],
+        }
         given.json.write_text(json.dumps(record, indent=2) + "\n")
-    return 0 if all(one.met for one in found) and not any(row.errors for row in rows) else 1
+    met = all(one.met for one in found) and all(figure.met for figure in figures)
+    return 0 if met and not any(row.errors for row in rows) else 1
 
 
 def _start(stack: ExitStack, given: argparse.Namespace) -> tuple[list[servers.Server], dict[str, str]]:
@@ -59,6 +68,19 @@ def _measure(compared: Sequence[servers.Server], given: argparse.Namespace) -> l
             print("\n".join(report.line(row) for row in found), flush=True)
             rows += found
     return rows
+
+
+def _measure_jobs(given: argparse.Namespace) -> list[jobs.Figure]:
+    if not _with_jobs(given):
+        return []
+    print("\nJobs:")
+    figures = jobs.measure(jobs.QUICK if given.quick else jobs.FULL)
+    print("\n".join(f"  {figure}" for figure in figures), flush=True)
+    return figures
+
+
+def _with_jobs(given: argparse.Namespace) -> bool:
+    return not given.baseline_only and (given.only is None or given.only in JOBS)
 
 
 def _taking_part(compared: Sequence[servers.Server], scenario: Scenario) -> list[servers.Server]:
@@ -96,7 +118,7 @@ def _print_outcome(rows: Sequence[Row], found: Sequence[report.Verdict]) -> None
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The hub against the bare SDK.")
-    parser.add_argument("--quick", action="store_true", help="one short round of each: about 30 seconds")
+    parser.add_argument("--quick", action="store_true", help="one short round of each: about two minutes")
     parser.add_argument("--only", metavar="TEXT", help="only scenarios whose name holds this, as 'tools/call 2026'")
     parser.add_argument(
         "--credential", choices=servers.CREDENTIALS, default="both", help="what opens the hub: API key, OAuth token"

@@ -9,13 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 
+from benchmarks.tenant import LONG
 from mcphub.stack.postgres import Postgres
 from mcphub.stack.processes import dies_with_parent
 from mcphub.stack.secret_files import ensure_secrets
@@ -87,18 +88,7 @@ CREDENTIALS = {"key": (HUB,), "token": (HUB_TOKEN,), "both": (HUB, HUB_TOKEN)}
 def hub(postgres: Postgres, credential: str) -> Iterator[list[Server]]:
     """The hub with its bench tenant, on a running Postgres: once for each of the CREDENTIALS it is asked with."""
     port = _free_port()
-    env = {
-        "DATABASE_URL": postgres.app_url,
-        "DATABASE_OWNER_URL": postgres.owner_url,
-        "DATA_DIR": str(postgres.data_dir),
-        "PORT": str(port),
-        "BASE_URL": f"http://127.0.0.1:{port}",
-        "TOOL_FUNCTIONS": "benchmarks.functions",
-        "LOG_LEVEL": "WARNING",
-    }
-    ensure_secrets(postgres.data_dir)
-    _run(env, "manage.py", "migrate", "--verbosity", "0")
-    tenant = json.loads(_run(env, "-m", "benchmarks.tenant").strip().splitlines()[-1])
+    env, tenant = _furnished(postgres, port, "benchmarks.functions")
     url = f"http://127.0.0.1:{port}{urlsplit(tenant['url']).path}"
     with _uvicorn("mcphub.asgi:app", port, env) as pid:
         secrets = {HUB: tenant["api_key"], HUB_TOKEN: tenant["token"]}
@@ -106,6 +96,56 @@ def hub(postgres: Postgres, credential: str) -> Iterator[list[Server]]:
             Server(name=name, url=url, api_key=secrets[name], pid=pid, postgres=postgres.pid())
             for name in CREDENTIALS[credential]
         ]
+
+
+@contextmanager
+def long_hub(postgres: Postgres, processes: int) -> Iterator[Server]:
+    """The hub with tools that run as jobs, and so many worker processes, or none."""
+    port = _free_port()
+    env, tenant = _furnished(postgres, port, LONG)
+    url = f"http://127.0.0.1:{port}{urlsplit(tenant['url']).path}"
+    with ExitStack() as stack:
+        pid = stack.enter_context(_uvicorn("mcphub.asgi:app", port, env))
+        if processes:
+            stack.enter_context(_workers(processes, env, postgres.data_dir / "workers.ready"))
+        yield Server(name=HUB, url=url, api_key=tenant["api_key"], pid=pid, postgres=postgres.pid())
+
+
+@contextmanager
+def _workers(processes: int, env: dict[str, str], ready: Path) -> Iterator[None]:
+    command = [sys.executable, "-m", "mcphub.worker", "--processes", str(processes), "--ready", str(ready)]
+    died = dies_with_parent(signal.SIGKILL)
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, preexec_fn=died)
+    try:
+        _until_there(process, ready)
+        yield
+    finally:
+        _end(process)
+
+
+def _until_there(process: "subprocess.Popen[bytes]", file: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not file.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise BenchError("the workers did not start")
+        time.sleep(_POLL_SECONDS)
+
+
+def _furnished(postgres: Postgres, port: int, functions: str) -> tuple[dict[str, str], dict[str, str]]:
+    """A migrated database with the bench tenant: the environment of its hub, and the tenant's URL and secrets."""
+    env = {
+        "DATABASE_URL": postgres.app_url,
+        "DATABASE_OWNER_URL": postgres.owner_url,
+        "DATA_DIR": str(postgres.data_dir),
+        "PORT": str(port),
+        "BASE_URL": f"http://127.0.0.1:{port}",
+        "TOOL_FUNCTIONS": functions,
+        "JOBS_KEPT_SLOTS": "0",
+        "LOG_LEVEL": "WARNING",
+    }
+    ensure_secrets(postgres.data_dir)
+    _run(env, "manage.py", "migrate", "--verbosity", "0")
+    return env, json.loads(_run(env, "-m", "benchmarks.tenant").strip().splitlines()[-1])
 
 
 @contextmanager

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # models are loaded when Django is set up
 
 SLUG = "bench"
 PLENTY = 1_000_000
+LONG = "benchmarks.long"
+"""The module whose functions run as jobs."""
 
 
 def main() -> None:
@@ -34,16 +36,18 @@ def create() -> dict[str, str]:
     from django.conf import settings
 
     from access.actions import issue_key
+    from jobs.models import Allowance
     from policy.models import Limit, Per
     from tenants.actions import add_member, create_tenant
     from tenants.models import Role, Tenant, User
     from tools import functions
     from tools.actions import publish
-    from tools.models import Tool
+    from tools.models import Runs, Tool
 
     user = User.objects.create_user("bench")
     tenant = create_tenant(Tenant(slug=SLUG, name="Bench"), actor="system")
     member = add_member(tenant, user, role=Role.OWNER, actor="system")
+    Allowance.objects.create(tenant=tenant, running=PLENTY, queued=PLENTY)
     for per in (Per.TENANT, Per.CREDENTIAL):
         Limit.objects.create(tenant=tenant, per=per, calls=PLENTY, seconds=1)
     for name, described in functions.load().items():
@@ -57,6 +61,8 @@ def create() -> dict[str, str]:
             destructive=False,
             kind="function",
             config={"function": name},
+            runs=Runs.BACKGROUND if described.call.__module__ == LONG else Runs.INLINE,
+            replay_seconds=0,
         )
         publish(tool, actor=user)
     _, secret = issue_key(member, name="bench", actor="system")
