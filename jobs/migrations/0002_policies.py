@@ -189,6 +189,7 @@ BEAT = """
 FINISH = """
 DECLARE
     one jobs_job;
+    moment timestamptz := clock_timestamp();
 BEGIN
     UPDATE jobs_job j SET state = CASE WHEN j.cancel_at IS NULL THEN ended ELSE 'cancelled' END,
         reason = CASE WHEN j.cancel_at IS NULL OR ended = 'cancelled' THEN why ELSE 'cancelled' END,
@@ -196,8 +197,8 @@ BEGIN
         result_key = CASE WHEN j.cancel_at IS NULL THEN stored ELSE '' END,
         result_bytes = CASE WHEN j.cancel_at IS NULL THEN size ELSE 0 END,
         error = CASE WHEN j.cancel_at IS NULL THEN failure END,
-        ended_at = clock_timestamp(), changed_at = clock_timestamp(), lease_until = NULL,
-        holder = NULL, inputs = NULL, answers = NULL, expires_at = clock_timestamp() + j.keep
+        ended_at = moment, changed_at = moment, lease_until = NULL,
+        holder = NULL, inputs = NULL, answers = NULL, expires_at = moment + j.keep
     WHERE j.id = job AND j.fence = fenced AND j.state IN ('running', 'input_required') RETURNING * INTO one;
     IF NOT FOUND THEN
         RETURN coalesce((SELECT CASE WHEN j.fence = fenced AND j.ended_at IS NOT NULL

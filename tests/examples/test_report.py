@@ -15,11 +15,17 @@ from mcphub import demo
 from tests.cast import Cast
 from tests.examples.test_helpdesk import HelpDesk
 from tests.jobs.desk import FOLLOWING, Desk, Hand, desk, hand
+from tests.jobs.place import end_what_no_worker_holds
 from tools import actions
 from tools.models import Tool
 
 TOKEN = "report-token"
 NAME = "export_ticket_report"
+
+
+@pytest.fixture(autouse=True)
+def _places_are_free() -> None:
+    end_what_no_worker_holds()
 
 
 @pytest.fixture

@@ -171,6 +171,16 @@ def held_back(cast: Cast) -> Iterator[None]:
     wake.ring_now()
 
 
+def end_what_no_worker_holds() -> None:
+    """Jobs that other tests had made as if they ran: each would take the place of one that really does."""
+    with as_owner() as conn:
+        conn.execute(
+            "UPDATE jobs_job SET state = 'interrupted', lease_until = NULL, ended_at = clock_timestamp()"
+            " WHERE state IN ('running', 'input_required')"
+            " AND (holder IS NULL OR holder NOT IN (SELECT id FROM jobs_worker))"
+        )
+
+
 def worker_pids() -> set[int]:
     """The worker processes that have said they are there."""
     with as_owner() as conn:

@@ -328,6 +328,7 @@ DEFINERS = {
     "jobs_worker_gone": "a worker says that it stopped",
     "jobs_health": "numbers of the whole hub",
     "jobs_forget": "drops what is over; answers where results lay",
+    "jobs_due": "takes waiting deliveries, and answers their ids and tenants",
     "jobs_tell": "adds a job's row to the ledger",
     "jobs_announce": "queues what a job's hooks are told",
     "jobs_outcome": "a word for a word",
