@@ -12,6 +12,7 @@ from jobs.values import View, may_answer, may_see, may_stop
 from lib import db, events
 from tenants import actions
 from tenants.caller import Caller
+from tests.callers import UMA
 from tests.cast import Cast
 from tests.database import apart
 from tests.jobs.desk import Desk, desk, hand, keep_workers_away
@@ -21,18 +22,7 @@ NEEDED = frozenset({"tickets.read"})
 
 
 def caller(role: str = "user", member: int = 1, tenant: int = 1, scopes: frozenset[str] = NEEDED) -> Caller:
-    return Caller(
-        tenant_id=tenant,
-        tenant_slug="t",
-        member_id=member,
-        user_id=member,
-        username="u",
-        role=role,
-        credential="key:1",
-        client="",
-        scopes=scopes,
-        reach=NEEDED,
-    )
+    return replace(UMA, tenant_id=tenant, member_id=member, user_id=member, role=role, scopes=scopes, reach=NEEDED)
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,17 @@
 """Deciding, as tables."""
 
+from dataclasses import replace
+
 import pytest
 
 from policy.decide import Subject, decide, visible
 from tenants.caller import Caller
 from tenants.scopes import ScopeRule, expand, reachable
+from tests.callers import UMA
 
 
 def caller(scopes: str, reach: str) -> Caller:
-    return Caller(
-        tenant_id=1,
-        tenant_slug="acme",
-        member_id=1,
-        user_id=1,
-        username="uma",
-        role="user",
-        credential="key:1",
-        client="host",
-        scopes=frozenset(scopes.split()),
-        reach=frozenset(reach.split()),
-    )
+    return replace(UMA, scopes=frozenset(scopes.split()), reach=frozenset(reach.split()))
 
 
 TABLE = [

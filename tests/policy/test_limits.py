@@ -16,20 +16,8 @@ from policy.decide import Refusal
 from policy.models import Per
 from policy.take import LimitRule, forget, take
 from tenants.caller import Caller
+from tests.callers import UMA
 from tests.postgres import as_app, as_owner, rows
-
-UMA = Caller(
-    tenant_id=1,
-    tenant_slug="acme",
-    member_id=1,
-    user_id=1,
-    username="uma",
-    role="user",
-    credential="key:1",
-    client="host",
-    scopes=frozenset(),
-    reach=frozenset(),
-)
 
 
 def limit(calls: int, seconds: int, per: Per = Per.TENANT, tool: str = "") -> LimitRule:

@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from tests.tools.upstream import CALLER, SECRET, Answer, Upstream, answering, connect, make_tool
+from tests.callers import UMA
+from tests.tools.upstream import SECRET, Answer, Upstream, answering, connect, make_tool
 from tools.catalog import LiveConnection
 from tools.errors import Misconfigured, ToolError, UpstreamError
 from tools.kinds import http, http_async
@@ -69,7 +70,7 @@ async def run(
     tool = make_tool(connection or connect(upstream), config or CONFIG)
     call = Call(
         id=uuid.uuid4(),
-        caller=CALLER,
+        caller=UMA,
         tool=tool,
         arguments=arguments or {},
         origin=Origin(via="mcp"),

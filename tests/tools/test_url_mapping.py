@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from lib.fetch import Outbound
-from tests.tools.upstream import CALLER, make_tool
+from tests.callers import UMA
+from tests.tools.upstream import make_tool
 from tools.catalog import LiveConnection
 from tools.errors import ToolError
 from tools.kinds.http_request import build
@@ -42,7 +43,7 @@ scalars = nasty | st.integers() | st.booleans() | st.floats(allow_nan=False, all
 
 def mapped(config: dict[str, Any], arguments: dict[str, Any]) -> Outbound:
     tool = make_tool(CONNECTION, config)
-    call = Call(id=uuid.UUID(int=0), caller=CALLER, tool=tool, arguments=arguments, origin=Origin(via="mcp"))
+    call = Call(id=uuid.UUID(int=0), caller=UMA, tool=tool, arguments=arguments, origin=Origin(via="mcp"))
     return build(call, CONNECTION, timeout=5)
 
 

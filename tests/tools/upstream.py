@@ -8,25 +8,13 @@ from typing import Any
 
 from aiohttp import web
 
-from tenants.caller import Caller
+from tests.callers import UMA
 from tools.catalog import LiveConnection, LiveTool, make_live
 from tools.kinds import http
 from tools.values import Call, Origin, Result, Text
 
 SECRET = "s3cr3t /+&value=="
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-CALLER = Caller(
-    tenant_id=1,
-    tenant_slug="support",
-    member_id=1,
-    user_id=1,
-    username="dana",
-    role="user",
-    credential="key:1",
-    client="",
-    scopes=frozenset(),
-    reach=frozenset(),
-)
 
 
 class Upstream:
@@ -113,7 +101,7 @@ async def run(
 ) -> Result:
     live = make_tool(connection or connect(upstream), config, **tool)
     origin = origin or Origin(via="mcp")
-    return await http.run(Call(id=uuid.uuid4(), caller=CALLER, tool=live, arguments=arguments or {}, origin=origin))
+    return await http.run(Call(id=uuid.uuid4(), caller=UMA, tool=live, arguments=arguments or {}, origin=origin))
 
 
 def said(result: Result) -> str:
