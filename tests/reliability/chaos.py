@@ -120,7 +120,7 @@ async def _kill(hub: Hub, kills: Counter[str], say: Say) -> None:
     while True:
         await asyncio.sleep(random.uniform(*hub.plan.pause))
         at = time.monotonic() - began
-        if at > hub.plan.seconds:
+        if at > hub.plan.seconds and kills.total() >= len(hub.victims):
             return
         victim = next(deck)
         away = random.uniform(*victim.downtime)
@@ -144,7 +144,8 @@ async def _encore(hub: Hub, hosts: Hosts, wishes: list[Wish], say: Say) -> list[
     In the storm a worker that went deaf would be killed sooner or later, which heals it.
     """
     loop, alone = asyncio.get_running_loop(), hub.plan.processes
-    await _until(hub, lambda: hub.open_jobs() == 0 and hub.count(ALIVE) == alone, hub.plan.settle)
+    if not await _until(hub, lambda: hub.open_jobs() == 0 and hub.count(ALIVE) == alone, hub.plan.settle):
+        return [f"{hub.open_jobs()} jobs never ended, {hub.count(ALIVE)} of {alone} workers are there: no encore"]
     say("        kill -9 postgres under busy workers")
     waves = [await _wave(hub, hosts, wishes)]
     await _until(hub, lambda: hub.count(_BUSY) == alone, _BUSY_SECONDS)
@@ -174,7 +175,8 @@ async def _settle(hub: Hub, hosts: Hosts, wishes: list[Wish]) -> list[str]:
     """Everything is up again. Wait for the last job, then ask for every result; what is wrong with them."""
     await _until(hub, lambda: hub.open_jobs() == 0, hub.plan.settle)
     found = []
-    if hub.plan.drain and not hub.plan.redis and not await _until(hub, lambda: hub.bells() == 0, _DRAIN_SECONDS):
+    default = not (hub.plan.redis or hub.plan.broker)
+    if hub.plan.drain and default and not await _until(hub, lambda: hub.bells() == 0, _DRAIN_SECONDS):
         found.append(f"{hub.bells()} messages are left in the queue")
     done = {row.number: row for row in hub.rows() if row.state == "succeeded"}
     async with connected() as session:

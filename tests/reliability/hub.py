@@ -48,7 +48,8 @@ SELECT id FROM judge
 """
 _ROWS = """
 SELECT id::text, (preview ->> 'number')::int, state, reason, attempts, most_attempts,
-    holder IS NULL AND lease_until IS NULL FROM jobs_job
+    holder IS NULL AND lease_until IS NULL, coalesce(lease_until < clock_timestamp() - interval '30 s', false)
+FROM jobs_job
 """
 _TOOK_PART = """
 SELECT count(DISTINCT e.instance_id) FROM audit_entry e JOIN jobs_job j ON e.subject = 'job ' || j.id
@@ -67,6 +68,7 @@ class Plan:
     seconds: how long calls come in and things are killed. settle: how long the last job may take after that. pause:
     seconds between two kills, from and to. longest: how long a tool takes at the most. drain: see that the broker's
     queue is empty in the end, which takes a minute, as a message whose acknowledgement was lost comes back after that.
+    broker: the URL of one that runs already, and is neither killed nor looked into.
     """
 
     jobs: int
@@ -78,6 +80,7 @@ class Plan:
     pause: tuple[float, float] = (0.7, 2.0)
     longest: float = 0.6
     redis: bool = False
+    broker: str = ""
     drain: bool = False
     sabotage: str = ""
 
@@ -171,7 +174,7 @@ class Hub:
             "LOG_LEVEL": "WARNING",
             "JOBS_LEASE": str(self.plan.lease),
             "JOBS_DRAIN": "2",
-            "CELERY_BROKER_URL": "",
+            "CELERY_BROKER_URL": self.plan.broker,
             "CHAOS_MARKS": str(self.folder / "marks"),
             "CHAOS_RUN": self.name,
         }
@@ -202,7 +205,7 @@ class Hub:
         return self.count("SELECT count(*) FROM pgmq.q_jobs")
 
     def rows(self) -> list[Row]:
-        names = ("id", "number", "state", "reason", "attempts", "most_attempts", "free")
+        names = ("id", "number", "state", "reason", "attempts", "most_attempts", "free", "dead")
         return [Row(**dict(zip(names, found, strict=True))) for found in self._ask(_ROWS)]
 
     def ledger(self) -> list[Entry]:

