@@ -1,5 +1,7 @@
 """Jobs and who is told of them. A row says everything that is known of a job; nothing else is authority."""
 
+import re
+
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -37,9 +39,11 @@ class Job(models.Model):
     id: also the call_id of the ledger entry that accepted it. scopes: what the call was accepted with; a worker takes
     what of it is still granted. most_attempts: how often it may be begun. fence: counts the claims; who writes with an
     older one has lost its lease. begun_at: when the tool itself was entered, from where on only an idempotent one may
-    be run again. rung_at: when a worker was last called for it. arguments, answers, result: sealed JSON.
-    fingerprint: a keyed digest of caller, tool and arguments. upstream: what an asynchronous upstream calls the work;
-    never a secret. result_key: where the result lies when it is too large for the row.
+    be run again. rung_at: when a worker was last called for it. joined_at: when the same call came again and was given
+    this job too. arguments, inputs (what it asks, see `jobs.asking`), answers, result: sealed JSON. fingerprint: a
+    keyed digest of caller, tool and arguments. upstream: what an asynchronous upstream calls the work, and for which
+    start it was given a URL to call back at (`jobs.callbacks`); never a secret. result_key: where the result lies when
+    it is too large for the row.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -74,7 +78,7 @@ class Job(models.Model):
     progress = models.FloatField(null=True)
     total = models.FloatField(null=True)
     message = models.CharField(max_length=200, blank=True)
-    inputs = models.JSONField(null=True)
+    inputs = models.BinaryField(null=True)
     answers = models.BinaryField(null=True)
     result = models.BinaryField(null=True)
     result_key = models.CharField(max_length=200, blank=True)
@@ -89,6 +93,7 @@ class Job(models.Model):
     begun_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     rung_at = models.DateTimeField(null=True)
+    joined_at = models.DateTimeField(null=True)
     patience_until = models.DateTimeField()
     keep = models.DurationField(help_text=_("How long the result is kept once it has ended."))
     expires_at = models.DateTimeField(null=True)
@@ -105,6 +110,8 @@ class Job(models.Model):
             models.Index(fields=["tenant", "-created_at"], name="jobs_tenant"),
             models.Index(fields=["expires_at"], name="jobs_expire", condition=Q(expires_at__isnull=False)),
             models.Index(fields=["lease_until"], name="jobs_lease", condition=Q(lease_until__isnull=False)),
+            models.Index(fields=["tenant", "-started_at"], name="jobs_served", condition=Q(started_at__isnull=False)),
+            models.Index(fields=["ended_at"], name="jobs_ended", condition=Q(ended_at__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(
@@ -128,6 +135,26 @@ class Job(models.Model):
         return f"{self.tool} {self.pk}"
 
 
+class Callback(models.Model):
+    """What an upstream said by calling back about a job, until that was heard or the job has ended.
+
+    start: the fence of the attempt that began the work it speaks of. body: sealed JSON. The ids of one job's are in the
+    order in which they came.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+")
+    start = models.BigIntegerField()
+    body = models.BinaryField()
+    came_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.job_id} {self.came_at}"
+
+
 class Allowance(models.Model):
     """How many jobs a tenant may have at once, where it differs from JOBS_RUNNING and JOBS_QUEUED."""
 
@@ -140,7 +167,10 @@ class Allowance(models.Model):
 
 
 class Hook(models.Model):
-    """A URL that is told when a job ends. secret: sealed; what deliveries are signed with."""
+    """A URL that is told when a job ends. secret: sealed; what deliveries are signed with.
+
+    The URL's path and query may be a secret too (chat services): outside its own pages a hook goes by `origin`.
+    """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
     url = models.CharField(max_length=500)
@@ -150,13 +180,25 @@ class Hook(models.Model):
     created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, editable=False, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
-    unrecorded = ("secret", "failing_since")
+    unrecorded = ("url", "secret", "failing_since")
 
     class Meta:
         ordering = ["tenant", "url"]
 
     def __str__(self) -> str:
-        return self.url
+        return self.origin
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: all that the ledger and the log may say of the URL."""
+        return origin(self.url)
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a hook's URL."""
+    scheme, _, rest = url.partition("://")
+    authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
+    return f"{scheme}://{authority.rpartition('@')[2]}"
 
 
 class Delivery(models.Model):

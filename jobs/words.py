@@ -71,6 +71,11 @@ def why_nothing(job: View) -> str:
                 f"{job.tool} was interrupted: the process that ran it is gone. "
                 "It may have taken effect; check before calling again."
             )
+        case State.FAILED if job.reason == "never_begun":
+            return (
+                f"{job.tool} did not begin: each worker that took it died before. It had no effect. "
+                "Tell an admin of this tenant."
+            )
         case State.EXPIRED:
             return f"{job.tool} did not start in time and was not run. Call it again, perhaps later."
     said = (job.error or {}).get("message")

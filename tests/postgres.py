@@ -9,6 +9,12 @@ import psycopg
 
 Connection = psycopg.Connection[Any]
 
+CANCEL = (
+    "WITH here AS MATERIALIZED (SELECT set_config('mcphub.tenants', ARRAY[%s::bigint]::text, true))"
+    " SELECT jobs_cancel(%s, %s, 'olga') AS state FROM here"
+)
+"""In a tenant's scope, ask one of its jobs to stop: the tenant, the job, the tenant."""
+
 
 @contextmanager
 def as_app(*, autocommit: bool = True) -> Iterator[Connection]:

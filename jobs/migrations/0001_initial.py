@@ -124,7 +124,7 @@ class Migration(migrations.Migration):
                 ("progress", models.FloatField(null=True)),
                 ("total", models.FloatField(null=True)),
                 ("message", models.CharField(blank=True, max_length=200)),
-                ("inputs", models.JSONField(null=True)),
+                ("inputs", models.BinaryField(null=True)),
                 ("answers", models.BinaryField(null=True)),
                 ("result", models.BinaryField(null=True)),
                 ("result_key", models.CharField(blank=True, max_length=200)),
@@ -138,6 +138,7 @@ class Migration(migrations.Migration):
                 ("begun_at", models.DateTimeField(null=True)),
                 ("ended_at", models.DateTimeField(null=True)),
                 ("rung_at", models.DateTimeField(null=True)),
+                ("joined_at", models.DateTimeField(null=True)),
                 ("patience_until", models.DateTimeField()),
                 ("keep", models.DurationField(help_text="How long the result is kept once it has ended.")),
                 ("expires_at", models.DateTimeField(null=True)),
@@ -162,6 +163,28 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-created_at"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Callback",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("start", models.BigIntegerField()),
+                ("body", models.BinaryField()),
+                ("came_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "job",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to="jobs.job"),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="tenants.tenant"
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
@@ -241,6 +264,18 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(("lease_until__isnull", False)), fields=["lease_until"], name="jobs_lease"
             ),
+        ),
+        migrations.AddIndex(
+            model_name="job",
+            index=models.Index(
+                condition=models.Q(("started_at__isnull", False)),
+                fields=["tenant", "-started_at"],
+                name="jobs_served",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="job",
+            index=models.Index(condition=models.Q(("ended_at__isnull", False)), fields=["ended_at"], name="jobs_ended"),
         ),
         migrations.AddConstraint(
             model_name="job",

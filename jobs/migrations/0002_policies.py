@@ -6,7 +6,7 @@ job's content; content is read and written in the tenant's own scope.
 
 from django.db import migrations
 
-from lib.rls import definer, tenant_policy
+from lib.rls import VISIBLE, definer, tenant_policy
 
 # jobs_worker is UNLOGGED: after a crash everybody says again within seconds that they are there. jobs_watch remembers
 # since when the sweeper has looked without a gap.
@@ -41,7 +41,9 @@ TELL = """
 
 # The same call of the same caller again joins what is there, within its window and unless that failed, was cancelled
 # or ran out. The lock makes two such calls, perhaps on two servers, follow each other; so this must run in READ
-# COMMITTED, where the second sees what the first wrote. The entry commits with the row or not at all.
+# COMMITTED, where the second sees what the first wrote. The entry commits with the row or not at all. Far from the bound
+# of waiting jobs nobody waits for anybody; near it the tenant's calls follow each other and each counts what the last
+# one wrote, so that the bound holds unless a hundred count at once while it is still far.
 ACCEPT = """
 CREATE FUNCTION jobs_accept(
     given jsonb, sealed bytea, entry jsonb, replay float8, keeping float8, patience float8, usual_running int,
@@ -65,6 +67,7 @@ BEGIN
             OR (j.state = 'interrupted' AND NOT j.idempotent))
     ORDER BY j.created_at DESC LIMIT 1;
     IF job IS NOT NULL THEN
+        UPDATE jobs_job j SET joined_at = moment WHERE j.id = job;
         PERFORM audit_append(jsonb_build_array(
             entry || jsonb_build_object('event', 'job.joined', 'preview', NULL, 'subject', 'job ' || job)));
         RETURN QUERY SELECT 'joined', job, 0::float8, false;
@@ -72,8 +75,12 @@ BEGIN
     END IF;
     SELECT coalesce(a.running, usual_running), coalesce(a.queued, usual_queued) INTO most_running, most_queued
     FROM (SELECT own AS tenant_id) o LEFT JOIN jobs_allowance a USING (tenant_id);
-    SELECT count(*) INTO queued FROM (
-        SELECT FROM jobs_job j WHERE j.tenant_id = own AND j.state = 'queued' LIMIT most_queued) waiting;
+    FOR look IN 1..2 LOOP
+        SELECT count(*) INTO queued FROM (
+            SELECT FROM jobs_job j WHERE j.tenant_id = own AND j.state = 'queued' LIMIT most_queued) waiting;
+        EXIT WHEN look = 2 OR queued < most_queued - 100;
+        PERFORM pg_advisory_xact_lock(hashtextextended('jobs_accept', own));
+    END LOOP;
     IF queued >= most_queued THEN
         SELECT least(300, greatest(5, 60.0 * queued / greatest(1, count(*)))) INTO wait FROM jobs_job j
         WHERE j.tenant_id = own AND j.ended_at > moment - interval '1 minute';
@@ -105,21 +112,28 @@ $body$;
 # The next job by fairness: the tenant that runs the fewest goes first, then the one that was served longest ago; within
 # a tenant by priority and age. The last `kept` slots are for tenants that run nothing, so that nobody waits for
 # somebody else's long jobs to end. One claim at a time, so that the counts are exact; the tenants that wait are found
-# by skipping through the index, one probe each. A disabled tenant's jobs stay where they are. A job that was cancelled
-# while it was being chosen is not taken, and the next is looked for.
+# by skipping through the index, one probe each. A disabled tenant's jobs stay where they are. Nobody is waited for: a
+# job that another transaction is at, to cancel it perhaps, is passed by. Asked again by a worker whose answer was lost,
+# it gives the same job.
 CLAIM = """
 #variable_conflict use_column
 DECLARE
     chosen uuid;
+    passed uuid[] := '{}';
     busy bigint;
     slots bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('jobs_claim'));
+    RETURN QUERY UPDATE jobs_job j SET lease_until = clock_timestamp() + make_interval(secs => lease)
+        WHERE j.holder = worker AND j.state = 'running' AND j.begun_at IS NULL RETURNING j.id, j.tenant_id, j.fence;
+    IF FOUND THEN
+        RETURN;
+    END IF;
     SELECT coalesce(sum(w.slots), 0) INTO slots FROM jobs_worker w WHERE w.seen_at > clock_timestamp() - interval '15 s';
     SELECT count(*) INTO busy FROM jobs_job j WHERE j.state IN ('running', 'input_required');
     LOOP
         WITH RECURSIVE held AS MATERIALIZED (
-            SELECT j.tenant_id, count(*) AS many, max(j.started_at) AS latest FROM jobs_job j
+            SELECT j.tenant_id, count(*) AS many FROM jobs_job j
             WHERE j.state IN ('running', 'input_required') GROUP BY j.tenant_id
         ), waiting (tenant_id) AS (
             (SELECT j.tenant_id FROM jobs_job j WHERE j.state = 'queued' ORDER BY j.tenant_id LIMIT 1)
@@ -134,19 +148,27 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT j.id, j.created_at FROM jobs_job j
             WHERE j.state = 'queued' AND j.tenant_id = w.tenant_id AND j.due_at <= clock_timestamp()
+                AND j.id <> ALL (passed)
             ORDER BY j.priority DESC, j.due_at, j.id LIMIT 1
         ) f
+        CROSS JOIN LATERAL (
+            SELECT max(j.started_at) AS served FROM jobs_job j
+            WHERE j.tenant_id = w.tenant_id AND j.started_at IS NOT NULL
+        ) s
         WHERE coalesce(h.many, 0) < coalesce(a.running, usual)
             AND (coalesce(h.many, 0) = 0 OR busy < slots - least(kept, slots - 1))
-        ORDER BY coalesce(h.many, 0), h.latest NULLS FIRST, f.created_at LIMIT 1;
+        ORDER BY coalesce(h.many, 0), s.served NULLS FIRST, f.created_at LIMIT 1;
         IF chosen IS NULL THEN
             RETURN;
         END IF;
+        passed := passed || chosen;
+        PERFORM FROM jobs_job j WHERE j.id = chosen AND j.state = 'queued' FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
         RETURN QUERY UPDATE jobs_job j SET state = 'running', fence = j.fence + 1, attempts = j.attempts + 1,
             holder = worker, started_at = clock_timestamp(), begun_at = NULL, changed_at = clock_timestamp(),
             lease_until = clock_timestamp() + make_interval(secs => lease), reason = ''
-        WHERE j.id = chosen AND j.state = 'queued' RETURNING j.id, j.tenant_id, j.fence;
-        EXIT WHEN FOUND;
+        WHERE j.id = chosen RETURNING j.id, j.tenant_id, j.fence;
+        EXIT;
     END LOOP;
     PERFORM pg_notify('mcphub', json_build_object('t', j.tenant_id, 'j', j.id, 'e', 'state', 's', j.state)::text)
     FROM jobs_job j WHERE j.id = chosen;
@@ -216,10 +238,14 @@ OUTCOME = """
         WHEN 'interrupted' THEN 'interrupted' WHEN 'expired' THEN 'timeout' ELSE '' END
 """
 
+# Whenever a job has ended: its hooks will be told, and what its upstream said meanwhile is dropped. A hook that is
+# being deleted is waited for, and told no more.
 ANNOUNCE = """
+    DELETE FROM jobs_callback WHERE job_id = job;
     INSERT INTO jobs_delivery (tenant_id, hook_id, job_id, state, attempts, created_at, due_at, said)
     SELECT j.tenant_id, h.id, j.id, 'waiting', 0, clock_timestamp(), clock_timestamp(), ''
     FROM jobs_job j JOIN jobs_hook h ON h.tenant_id = j.tenant_id AND h.enabled WHERE j.id = job
+    FOR KEY SHARE OF h
     ON CONFLICT DO NOTHING
 """
 
@@ -252,8 +278,8 @@ BEGIN
 END
 """
 
-# Who asks has seen the job in its tenant's scope. What has not been claimed ends at once; what runs is asked to stop.
-CANCEL = """
+# Only in the tenant's own scope. What has not been claimed ends at once; what runs is asked to stop.
+CANCEL = f"""
 DECLARE
     found text;
 BEGIN
@@ -264,11 +290,11 @@ BEGIN
         ended_at = CASE WHEN j.state IN ('queued', 'awaiting_approval') THEN clock_timestamp() END,
         expires_at = CASE WHEN j.state IN ('queued', 'awaiting_approval') THEN clock_timestamp() + j.keep END,
         reason = CASE WHEN j.state IN ('queued', 'awaiting_approval') THEN 'cancelled' ELSE j.reason END
-    WHERE j.id = job AND j.tenant_id = tenant
+    WHERE j.id = job AND j.tenant_id = tenant AND tenant = {VISIBLE}
         AND j.state IN ('queued', 'awaiting_approval', 'running', 'input_required')
     RETURNING j.state INTO found;
     IF found IS NULL THEN
-        RETURN (SELECT j.state FROM jobs_job j WHERE j.id = job AND j.tenant_id = tenant);
+        RETURN (SELECT j.state FROM jobs_job j WHERE j.id = job AND j.tenant_id = tenant AND tenant = {VISIBLE});
     END IF;
     PERFORM jobs_tell(job, 'job.cancelled', 'cancelled', '', json_build_object('by', by_whom)::jsonb);
     IF found = 'cancelled' THEN
@@ -277,11 +303,13 @@ BEGIN
     PERFORM pg_notify('mcphub', json_build_object('t', tenant, 'j', job, 'e', 'cancel')::text);
     RETURN found;
 END
-"""
+"""  # noqa: S608 - of a constant
 
 # One sweeper at a time. When nobody had swept for most of a lease, Postgres or all sweepers were away, and every lease
-# looks dead while its holder lives: then nobody is judged until a whole lease was watched. Answers how many workers
-# should be called: no more than are idle, as who is busy looks for the next by itself, and unheard bells would pile up.
+# looks dead while its holder lives: then nobody is judged until a whole lease was watched. What never started in time
+# expires. What was handed back waits on, as it has begun to be served; but not where its tenant is disabled, as nobody
+# would ever claim it. Answers how many workers should be called: no more than are idle, as who is busy looks for the
+# next by itself, and unheard bells would pile up.
 SWEEP = """
 DECLARE
     watch jobs_watch;
@@ -302,21 +330,24 @@ BEGIN
         FOR one IN
             UPDATE jobs_job j SET fence = j.fence + 1, holder = NULL, lease_until = NULL, changed_at = moment,
                 inputs = NULL, answers = NULL, rung_at = NULL, state = dead.becomes,
-                reason = CASE dead.becomes WHEN 'cancelled' THEN 'cancelled' ELSE 'process_gone' END,
+                reason = CASE dead.becomes WHEN 'cancelled' THEN 'cancelled' WHEN 'failed' THEN 'never_begun'
+                    ELSE 'process_gone' END,
                 due_at = moment + make_interval(secs => least(60, 0.5 * 2 ^ least(j.attempts, 10)) * (0.5 + random())),
                 ended_at = CASE WHEN dead.becomes <> 'queued' THEN moment END,
                 expires_at = CASE WHEN dead.becomes <> 'queued' THEN moment + j.keep END
             FROM (
                 SELECT d.id, CASE WHEN d.cancel_at IS NOT NULL THEN 'cancelled'
                     WHEN d.begun_at IS NULL AND d.attempts < 10 THEN 'queued'
-                    WHEN (d.idempotent OR d.upstream IS NOT NULL) AND d.attempts < d.most_attempts THEN 'queued'
+                    WHEN d.begun_at IS NULL THEN 'failed'
+                    WHEN d.upstream IS NOT NULL AND d.attempts < 10 THEN 'queued'
+                    WHEN d.idempotent AND d.attempts < d.most_attempts THEN 'queued'
                     ELSE 'interrupted' END AS becomes
                 FROM jobs_job d WHERE d.lease_until < moment FOR UPDATE SKIP LOCKED
             ) dead
             WHERE j.id = dead.id RETURNING j.id, j.state, j.reason
         LOOP
             PERFORM jobs_tell(one.id, CASE one.state WHEN 'queued' THEN 'job.returned'
-                WHEN 'cancelled' THEN 'job.ended' ELSE 'job.interrupted' END,
+                WHEN 'interrupted' THEN 'job.interrupted' ELSE 'job.ended' END,
                 jobs_outcome(one.state), one.reason, NULL);
             IF one.state <> 'queued' THEN
                 PERFORM jobs_announce(one.id);
@@ -324,11 +355,18 @@ BEGIN
         END LOOP;
     END IF;
     FOR one IN
-        UPDATE jobs_job j SET state = 'expired', reason = 'patience_over', ended_at = moment, changed_at = moment,
-            expires_at = moment + j.keep
-        WHERE j.state = 'queued' AND j.patience_until < moment AND j.fence = 0 RETURNING j.id
+        UPDATE jobs_job j SET state = CASE WHEN j.fence = 0 THEN 'expired' ELSE 'cancelled' END,
+            reason = CASE WHEN j.fence = 0 THEN 'patience_over' ELSE 'standing_lost' END,
+            ended_at = moment, changed_at = moment, expires_at = moment + j.keep
+        WHERE j.id IN (
+            SELECT late.id FROM jobs_job late WHERE late.state = 'queued' AND late.patience_until < moment
+                AND (late.fence = 0
+                    OR EXISTS (SELECT FROM tenants_tenant t WHERE t.id = late.tenant_id AND NOT t.enabled))
+            FOR UPDATE OF late SKIP LOCKED)
+        RETURNING j.id, j.state, j.reason
     LOOP
-        PERFORM jobs_tell(one.id, 'job.expired', 'timeout', 'patience_over', NULL);
+        PERFORM jobs_tell(one.id, CASE one.state WHEN 'expired' THEN 'job.expired' ELSE 'job.ended' END,
+            jobs_outcome(one.state), one.reason, NULL);
         PERFORM jobs_announce(one.id);
     END LOOP;
     SELECT greatest(1, (SELECT coalesce(sum(w.slots), 0) FROM jobs_worker w WHERE w.seen_at > moment - interval '15 s'))
@@ -350,51 +388,70 @@ HERE = """
 
 GONE = "DELETE FROM jobs_worker WHERE id = worker"
 
-# Numbers of the whole hub, for platform staff: nothing of them belongs to one tenant.
+# Removing a member takes their jobs along. The ledger says of an open one that it ended; whoever runs it hears so, and
+# finds its lease lost.
+REMOVED = """
+BEGIN
+    PERFORM jobs_tell(OLD.id, 'job.ended', 'cancelled', 'standing_lost', NULL);
+    PERFORM pg_notify('mcphub', json_build_object('t', OLD.tenant_id, 'j', OLD.id, 'e', 'cancel')::text);
+    RETURN OLD;
+END
+"""
+WATCHED = """
+CREATE TRIGGER removed BEFORE DELETE ON jobs_job FOR EACH ROW WHEN (OLD.ended_at IS NULL)
+EXECUTE FUNCTION jobs_removed();
+"""
+
+# Numbers of the whole hub, for platform staff: nothing of them belongs to one tenant. `statement_timestamp`, here and
+# below, as no index is used to compare with `clock_timestamp`.
 HEALTH = """
     SELECT (SELECT count(*) FROM jobs_job WHERE state = 'queued'),
         (SELECT extract(epoch FROM clock_timestamp() - min(due_at))::float8 FROM jobs_job
-            WHERE state = 'queued' AND due_at <= clock_timestamp()),
+            WHERE state = 'queued' AND due_at <= statement_timestamp()),
         (SELECT count(*) FROM jobs_job WHERE state IN ('running', 'input_required')),
         (SELECT count(*) FROM jobs_worker WHERE seen_at > clock_timestamp() - interval '15 s'),
         (SELECT coalesce(sum(slots), 0) FROM jobs_worker WHERE seen_at > clock_timestamp() - interval '15 s'),
-        (SELECT count(*) FROM jobs_job WHERE ended_at > clock_timestamp() - interval '1 hour'),
-        (SELECT count(*) FROM jobs_job WHERE ended_at > clock_timestamp() - interval '1 hour'
+        (SELECT count(*) FROM jobs_job WHERE ended_at > statement_timestamp() - interval '1 hour'),
+        (SELECT count(*) FROM jobs_job WHERE ended_at > statement_timestamp() - interval '1 hour'
             AND state IN ('failed', 'interrupted', 'expired'))
 """
 
 # What was kept for its followers is dropped when its time is over; the row stays another 30 days for its history.
-# Answers the keys of results that lie in storage, for the caller to delete there.
+# Answers the keys of results that lie in storage, for the caller to delete there, and whether there may be more to do.
 FORGET = """
     WITH over AS (
-        SELECT id, result_key FROM jobs_job WHERE expires_at < clock_timestamp() LIMIT 1000 FOR UPDATE SKIP LOCKED
+        SELECT id, result_key FROM jobs_job WHERE expires_at < statement_timestamp() LIMIT 1000 FOR UPDATE SKIP LOCKED
     ), emptied AS (
         UPDATE jobs_job j SET expires_at = NULL, arguments = NULL, result = NULL, result_key = '', error = NULL,
             preview = NULL, message = '', changed_at = clock_timestamp()
         FROM over WHERE j.id = over.id
     ), old AS MATERIALIZED (
-        SELECT id FROM jobs_job WHERE ended_at < clock_timestamp() - interval '30 days' AND expires_at IS NULL
+        SELECT id FROM jobs_job WHERE ended_at < statement_timestamp() - interval '30 days' AND expires_at IS NULL
         LIMIT 1000
     ), untold AS (
         DELETE FROM jobs_delivery WHERE job_id IN (SELECT id FROM old)
+    ), unheard AS (
+        DELETE FROM jobs_callback WHERE job_id IN (SELECT id FROM old)
     ), removed AS (
         DELETE FROM jobs_job WHERE id IN (SELECT id FROM old)
     )
-    SELECT result_key FROM over WHERE result_key <> ''
+    SELECT coalesce(array_agg(result_key::text) FILTER (WHERE result_key <> ''), '{}'),
+        count(*) = 1000 OR (SELECT count(*) FROM old) = 1000 FROM over
 """
 
 # Deliveries to hooks whose time has come, for who asks to send; nobody else gets them for `held` seconds. A few of each
-# hook, so that one that is slow to answer does not keep the others waiting.
+# hook, so that one that is slow to answer does not keep the others waiting, and the tenants in turn.
 DUE = """
     WITH due AS MATERIALIZED (
-        SELECT d.id, d.due_at, row_number() OVER (PARTITION BY d.hook_id ORDER BY d.due_at, d.id) AS place
+        SELECT d.id, d.due_at, row_number() OVER (PARTITION BY d.hook_id ORDER BY d.due_at, d.id) AS place,
+            row_number() OVER (PARTITION BY d.tenant_id ORDER BY d.due_at, d.id) AS turn
         FROM jobs_delivery d JOIN jobs_hook h ON h.id = d.hook_id AND h.enabled
         JOIN tenants_tenant t ON t.id = d.tenant_id AND t.enabled
-        WHERE d.state = 'waiting' AND d.due_at <= clock_timestamp()
+        WHERE d.state = 'waiting' AND d.due_at <= statement_timestamp()
     ), taken AS (
         SELECT d.id FROM jobs_delivery d
-        WHERE d.id IN (SELECT u.id FROM due u WHERE u.place <= each ORDER BY u.place, u.due_at LIMIT most)
-            AND d.state = 'waiting' AND d.due_at <= clock_timestamp() FOR UPDATE SKIP LOCKED
+        WHERE d.id IN (SELECT u.id FROM due u WHERE u.place <= each ORDER BY u.place, u.turn, u.due_at LIMIT most)
+            AND d.state = 'waiting' AND d.due_at <= statement_timestamp() FOR UPDATE SKIP LOCKED
     )
     UPDATE jobs_delivery d SET attempts = d.attempts + 1, tried_at = clock_timestamp(),
         due_at = clock_timestamp() + make_interval(secs => held)
@@ -410,9 +467,12 @@ class Migration(migrations.Migration):
         tenant_policy("jobs_allowance"),
         tenant_policy("jobs_hook"),
         tenant_policy("jobs_delivery"),
+        tenant_policy("jobs_callback"),
         definer("jobs_tell(job uuid, event text, outcome text, why text, detail jsonb)", "void", TELL),
         definer("jobs_announce(job uuid)", "void", ANNOUNCE),
         definer("jobs_outcome(ended text)", "text", OUTCOME, volatility="IMMUTABLE"),
+        definer("jobs_removed()", "trigger", REMOVED, language="plpgsql"),
+        migrations.RunSQL(WATCHED, "DROP TRIGGER removed ON jobs_job;"),
         migrations.RunSQL(
             ACCEPT,
             "DROP FUNCTION jobs_accept(jsonb, bytea, jsonb, float8, float8, float8, int, int);",
@@ -453,6 +513,6 @@ class Migration(migrations.Migration):
             " failed bigint)",
             HEALTH,
         ),
-        definer("jobs_forget()", "SETOF text", FORGET),
+        definer("jobs_forget()", "TABLE (keys text[], more boolean)", FORGET),
         definer("jobs_due(most int, each int, held float8)", "TABLE (delivery bigint, tenant bigint)", DUE),
     ]

@@ -122,7 +122,7 @@ class Hand:
     async def rows(self, query: str, *parameters: Any) -> Sequence[dict[str, Any]]:
         async with self._conn.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query, parameters)
-            return await cursor.fetchall() if cursor.description else []
+            return await cursor.fetchall() if cursor.description is not None else []
 
 
 @asynccontextmanager

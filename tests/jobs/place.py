@@ -20,7 +20,7 @@ from lib.ids import uuid7
 from mcphub import celery
 from tenants.models import Tenant, User
 from tests.cast import Cast
-from tests.postgres import as_app, as_owner, rows
+from tests.postgres import CANCEL, as_app, as_owner, rows
 from tests.waiting import until
 from tools.models import Tool
 from tools.values import Result
@@ -129,7 +129,8 @@ class Placed:
 
     def ask_to_stop(self) -> str:
         with as_app() as conn:
-            return str(rows(conn, "SELECT jobs_cancel(%s, %s, 'olga')", self.id, self.row()["tenant_id"])[0][0])
+            tenant = self.row()["tenant_id"]
+            return str(rows(conn, CANCEL, tenant, self.id, tenant)[0][0])
 
     def events(self) -> list[tuple[str, str]]:
         """What the ledger says of it and of its attempts, in order: event and outcome."""

@@ -3,14 +3,10 @@
 By the hub's own function, in a transaction that nobody else sees and that is taken back.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
 from tests.cast import Cast
 from tests.jobs.place import place
 from tests.jobs.queues import Queue, queue_fixture
-from tests.postgres import Connection, as_owner, rows
-from tests.waiting import until
+from tests.postgres import CANCEL, as_owner, rows
 
 __all__ = ["queue_fixture"]
 
@@ -29,6 +25,15 @@ def test_tenants_take_turns(queue: Queue) -> None:
     queue.put(acme, 10)
     queue.put(beta, 10)
     assert queue.tenants(6) == [acme.pk, beta.pk] * 3
+
+
+def test_who_was_served_longest_ago_goes_first_also_when_nobody_runs_anything(queue: Queue) -> None:
+    acme, beta = queue.cast.acme, queue.cast.beta
+    queue.workers(1)
+    queue.put(acme, 20)
+    assert [queue.serve(), queue.serve()] == [acme.pk] * 2
+    queue.put(beta, 2)
+    assert [queue.serve() for _ in range(4)] == [beta.pk, acme.pk, beta.pk, acme.pk]
 
 
 def test_the_last_slot_is_for_who_has_nothing_running(queue: Queue) -> None:
@@ -123,7 +128,7 @@ def test_an_end_that_is_written_again_is_one_end(queue: Queue) -> None:
 def test_what_is_given_back_after_it_was_asked_to_stop_ends(queue: Queue) -> None:
     queue.put(queue.cast.acme)
     job, tenant, fence = queue.claim()
-    assert rows(queue.conn, "SELECT jobs_cancel(%s, %s, 'uma')", job, tenant) == [("running",)]
+    assert rows(queue.conn, CANCEL, tenant, job, tenant) == [("running",)]
     release = "SELECT jobs_release(%s, %s, 60, true, 'upstream_timeout')"
     assert [rows(queue.conn, release, job, fence) for _ in range(2)] == [[("done",)], [("done",)]]
     found = rows(queue.conn, "SELECT state, reason, expires_at - ended_at = keep FROM jobs_job WHERE id = %s", job)
@@ -132,24 +137,24 @@ def test_what_is_given_back_after_it_was_asked_to_stop_ends(queue: Queue) -> Non
     assert told == [("job.cancelled", "cancelled"), ("job.ended", "cancelled")]
 
 
-def test_a_job_that_is_cancelled_while_it_is_claimed_stays_cancelled_and_the_next_is_taken(cast: Cast) -> None:
+def test_nobody_waits_for_a_transaction_that_is_at_the_next_job(cast: Cast) -> None:
+    """Its process may have stopped there."""
     here, tool = place(cast), cast.tool(cast.acme, "leave_a_mark", runs="background")
     first, second = (here.accept(tool, {"path": "/nowhere"}, priority=priority) for priority in (1, 0))
-    with as_owner(autocommit=False) as person, as_owner(autocommit=False) as worker, ThreadPoolExecutor(1) as thread:
-        rows(person, "SELECT jobs_cancel(%s, %s, 'uma')", first.id, cast.acme.pk)
-        claimed = thread.submit(_claim, worker)
-        until(lambda: _waits(worker.info.backend_pid))
-        person.commit()
-        assert claimed.result(10)[0][0] == second.id
+    with as_owner(autocommit=False) as person, as_owner(autocommit=False) as worker:
+        rows(person, CANCEL, cast.acme.pk, first.id, cast.acme.pk)
+        worker.execute("SET LOCAL lock_timeout = '5s'")
+        assert rows(worker, "SELECT job FROM jobs_claim(gen_random_uuid(), 60, 0, 1000)") == [(second.id,)]
         worker.rollback()
+        person.commit()
     assert first.row()["state"] == "cancelled"
     second.ask_to_stop()
 
 
-def _claim(conn: Connection) -> list[Any]:
-    return rows(conn, "SELECT * FROM jobs_claim(gen_random_uuid(), 60, 0, 1000)")
-
-
-def _waits(pid: int) -> bool:
-    with as_owner() as conn:
-        return bool(rows(conn, "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'", pid))
+def test_who_asks_again_as_the_answer_was_lost_gets_the_same_job(queue: Queue) -> None:
+    queue.workers(4)
+    queue.put(queue.cast.acme, 2)
+    claim = "SELECT * FROM jobs_claim('01a1fdc2-0000-7000-8000-000000000000', 60, 0, 1000)"
+    first, again = rows(queue.conn, claim), rows(queue.conn, claim)
+    assert first == again != []
+    assert rows(queue.conn, "SELECT state, attempts FROM jobs_job ORDER BY state") == [("queued", 0), ("running", 1)]

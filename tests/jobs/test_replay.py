@@ -8,6 +8,7 @@ import pytest
 from jobs.values import Handle
 from tests.cast import Cast
 from tests.jobs.desk import FOLLOWING, Desk, desk, hand, keep_workers_away
+from tests.postgres import CANCEL
 from tools.values import Result
 
 
@@ -80,7 +81,7 @@ async def test_a_job_that_was_told_to_stop_is_not_joined(scene: Scene, running: 
     job = await scene.uma.start(text="a")
     async with hand() as worker:
         await worker.begin(job)
-        await worker.rows("SELECT jobs_cancel(%s, %s, 'uma')", job.id, job.tenant_id)
+        await worker.rows(CANCEL, job.tenant_id, job.id, job.tenant_id)
     assert (await scene.uma.start(text="a")).id != job.id
 
 

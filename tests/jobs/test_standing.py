@@ -17,6 +17,7 @@ from tenants.models import User
 from tests import tokens
 from tests.cast import Cast
 from tests.jobs.place import Place, held_back, marks, place
+from tests.postgres import as_owner, rows
 from tests.waiting import until
 from tools.models import Tool
 
@@ -160,6 +161,19 @@ def test_a_consent_stands_until_it_is_revoked_or_its_client_is_blocked(cast: Cas
 @pytest.mark.parametrize("credential", ["", "key:", "key:x", "app:0", "nobody", "key:99999999999999", "outside:1"])
 def test_a_credential_that_is_none_stands_for_nobody(cast: Cast, credential: str) -> None:
     assert standing_of(cast, credential) is None
+
+
+def test_the_ledger_says_how_the_jobs_of_a_member_who_is_removed_ended(cast: Cast) -> None:
+    tool, here = cast.tool(cast.acme, "leave_a_mark", runs="background"), place(cast)
+    job = here.accept(tool, {"path": "/nowhere"})
+    with cast.see(cast.acme):
+        tenant_actions.remove_member(cast.member(cast.acme, here.user), actor="olga")
+    with as_owner() as conn:
+        assert rows(conn, "SELECT FROM jobs_job WHERE id = %s", job.id) == []
+        told = rows(
+            conn, "SELECT event, outcome, reason FROM audit_entry WHERE subject = %s ORDER BY id", f"job {job.id}"
+        )
+    assert told[-1] == ("job.ended", "cancelled", "standing_lost")
 
 
 @pytest.mark.parametrize("credential", ["admin", "cli"])

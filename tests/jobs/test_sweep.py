@@ -11,7 +11,7 @@ import pytest
 from django.test import override_settings
 from psycopg import sql
 
-from jobs import chores
+from jobs import chores, hooks
 from mcphub import lifespan
 from tests.jobs.queues import Queue, queue_fixture
 from tests.postgres import rows
@@ -52,10 +52,12 @@ def state(queue: Queue, job: uuid.UUID) -> tuple[str, str]:
 
 BECOMES = [
     ({"begun_at": None, "idempotent": False}, ("queued", "process_gone")),
+    ({"begun_at": None, "idempotent": False, "attempts": 10}, ("failed", "never_begun")),
     ({"idempotent": True}, ("queued", "process_gone")),
     ({"idempotent": True, "attempts": 3}, ("interrupted", "process_gone")),
     ({"idempotent": False}, ("interrupted", "process_gone")),
-    ({"idempotent": False, "upstream": '{"id": 7}'}, ("queued", "process_gone")),
+    ({"idempotent": False, "upstream": '{"id": 7}', "attempts": 9, "most_attempts": 1}, ("queued", "process_gone")),
+    ({"idempotent": True, "upstream": '{"id": 7}', "attempts": 10}, ("interrupted", "process_gone")),
     ({"cancel_at": "2026-01-01"}, ("cancelled", "cancelled")),
     ({"begun_at": None, "cancel_at": "2026-01-01"}, ("cancelled", "cancelled")),
     ({"idempotent": True, "state": "input_required"}, ("queued", "process_gone")),
@@ -72,8 +74,8 @@ def test_a_dead_workers_job_goes_on_or_ends_by_what_is_known_of_it(
     (fence, lease) = rows(watched.conn, "SELECT fence, lease_until FROM jobs_job WHERE id = %s", job)[0]
     assert (fence, lease) == (2, None)
     told = rows(watched.conn, "SELECT event FROM audit_entry WHERE subject = %s", f"job {job}")
-    event = {"queued": "job.returned", "interrupted": "job.interrupted", "cancelled": "job.ended"}[becomes[0]]
-    assert told == [(event,)]
+    events = {"queued": "job.returned", "interrupted": "job.interrupted"}
+    assert told == [(events.get(becomes[0], "job.ended"),)]
 
 
 def test_a_job_whose_lease_runs_is_left_alone(watched: Queue) -> None:
@@ -134,10 +136,35 @@ def test_a_job_that_was_never_started_in_time_expires(watched: Queue) -> None:
     assert state(watched, returned) == ("queued", "hub_stopped")
 
 
+def test_jobs_of_a_disabled_tenant_end_when_their_patience_is_over_and_none_of_them_runs(watched: Queue) -> None:
+    (returned,) = watched.put(watched.cast.acme)
+    job, _, fence = watched.claim()
+    assert rows(watched.conn, "SELECT jobs_release(%s, %s, 0, true, 'upstream_timeout')", job, fence) == [("done",)]
+    lost = held(watched)
+    (waiting,) = watched.put(watched.cast.acme)
+    watched.conn.execute("UPDATE tenants_tenant SET enabled = false WHERE id = %s", [watched.cast.acme.pk])
+    sweep(watched)
+    assert [state(watched, one)[0] for one in (returned, lost, waiting)] == ["queued"] * 3
+    watched.conn.execute("UPDATE jobs_job SET patience_until = now() - interval '1 s', due_at = now()")
+    assert watched.claim() is None
+    sweep(watched)
+    assert state(watched, waiting) == ("expired", "patience_over")
+    for handed_back in (returned, lost):
+        assert state(watched, handed_back) == ("cancelled", "standing_lost")
+        assert ended(watched, handed_back)[-1] == ("job.ended", "cancelled", "standing_lost")
+    watched.conn.execute("UPDATE tenants_tenant SET enabled = true WHERE id = %s", [watched.cast.acme.pk])
+    assert watched.claim() is None
+
+
+def ended(queue: Queue, job: uuid.UUID) -> list[Any]:
+    query = "SELECT event, outcome, reason FROM audit_entry WHERE subject = %s ORDER BY id"
+    return rows(queue.conn, query, f"job {job}")
+
+
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_every_process_sweeps_and_forgets(monkeypatch: pytest.MonkeyPatch, role: lifespan.Role) -> None:
-    async def both() -> None:
-        swept, forgotten = asyncio.Event(), asyncio.Event()
+def test_every_process_sweeps_forgets_and_delivers(monkeypatch: pytest.MonkeyPatch, role: lifespan.Role) -> None:
+    async def all_of_it() -> None:
+        swept, forgotten, delivered = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
         async def sweep() -> None:
             swept.set()
@@ -145,15 +172,21 @@ def test_every_process_sweeps_and_forgets(monkeypatch: pytest.MonkeyPatch, role:
         async def forget() -> None:
             forgotten.set()
 
+        async def deliver() -> None:
+            delivered.set()
+
         monkeypatch.setattr(chores, "sweep", sweep)
         monkeypatch.setattr(chores, "forget", forget)
         monkeypatch.setattr(chores, "sweep_seconds", lambda: 0.0)
+        monkeypatch.setattr(hooks, "deliver_due", deliver)
+        monkeypatch.setattr(lifespan, "CHORES", 0.0)
         monkeypatch.setattr(lifespan, "SLOW_CHORES", 0.0)
         async with asyncio.timeout(30), lifespan.lifespan(role):
             await swept.wait()
             await forgotten.wait()
+            await delivered.wait()
 
-    asyncio.run(both())
+    asyncio.run(all_of_it())
 
 
 @pytest.mark.parametrize(("lease", "seconds"), [(2, 2 / 3), (15, 5.0), (600, 5.0)])

@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 
 from access.models import AccessToken, Admission, Client, Consent, Grant, OutsideIssuer, RefreshToken
 from audit import changes
-from jobs.models import Allowance, Delivery, Hook, Job
+from jobs.models import Allowance, Callback, Delivery, Hook, Job
 from lib import db, rls
 from mcphub.apps import FUNCTIONS
 from policy.models import Limit
@@ -96,7 +96,7 @@ def _let_in(member: Member) -> None:
 
 
 def _have_worked(member: Member, tool: Tool) -> None:
-    """A job that waits, the tenant's allowance, and a hook with a delivery."""
+    """A job that waits and was called back, the tenant's allowance, and a hook with a delivery."""
     tenant, now = member.tenant, timezone.now()
     job = Job.objects.create(
         tenant=tenant,
@@ -111,6 +111,7 @@ def _have_worked(member: Member, tool: Tool) -> None:
         patience_until=now + timedelta(days=1),
         keep=timedelta(days=1),
     )
+    Callback.objects.create(tenant=tenant, job=job, start=0, body=b"")
     Allowance.objects.create(tenant=tenant)
     hook = Hook.objects.create(tenant=tenant, url="https://hooks.example.com/jobs", secret=b"")
     Delivery.objects.create(tenant=tenant, hook=hook, job=job, due_at=now + timedelta(days=1))
@@ -322,7 +323,7 @@ DEFINERS = {
     "jobs_beat": "the same, and whether its people and tool are still switched on",
     "jobs_finish": "ends the job whose fence is presented",
     "jobs_release": "gives it back",
-    "jobs_cancel": "asks the job of a named tenant to stop; who calls it has seen the job there",
+    "jobs_cancel": "asks a job of the transaction's own tenants to stop",
     "jobs_sweep": "takes what dead workers held; answers a number",
     "jobs_worker_here": "a worker says that it lives",
     "jobs_worker_gone": "a worker says that it stopped",
@@ -332,10 +333,11 @@ DEFINERS = {
     "jobs_tell": "adds a job's row to the ledger",
     "jobs_announce": "queues what a job's hooks are told",
     "jobs_outcome": "a word for a word",
+    "jobs_removed": "the ledger's word on a job whose row is removed",
 }
 """Every way past the policies, and why it is narrow enough."""
 
-INNER = {"jobs_tell", "jobs_announce", "jobs_outcome"}
+INNER = {"jobs_tell", "jobs_announce", "jobs_outcome", "jobs_removed"}
 """Parts of other functions, which the application role may not call by themselves."""
 
 BOUND = {"jobs_accept"}
@@ -385,10 +387,12 @@ def test_a_job_is_accepted_for_the_tenant_of_the_transaction_only(furnished: Cas
 
 
 def test_a_job_is_cancelled_in_its_own_tenant_only(furnished: Cast, app: Connection) -> None:
-    """`jobs_cancel` crosses tenants, so it names one: a foreign job is not found."""
+    """Whichever tenant is named: a foreign job is not found."""
     job = "SELECT id FROM jobs_job WHERE tenant_id = %s"
     with as_owner() as owner:
         ((foreign,),) = rows(owner, job, furnished.beta.pk)
-        assert rows(app, "SELECT jobs_cancel(%s, %s, 'mallory')", foreign, furnished.acme.pk) == [(None,)]
-        app.commit()
+        for named in (furnished.acme, furnished.beta):
+            point_at(app, furnished.acme)
+            assert rows(app, "SELECT jobs_cancel(%s, %s, 'mallory')", foreign, named.pk) == [(None,)]
+            app.commit()
         assert rows(owner, "SELECT state, cancel_at FROM jobs_job WHERE id = %s", foreign) == [("queued", None)]
