@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 CHANNEL = "mcphub"
 
-Kind = Literal["state", "progress", "cancel", "input", "log", "lists", "resync"]
+Kind = Literal["state", "progress", "cancel", "log", "lists", "called", "resync"]
 
 NO_JOB = uuid.UUID(int=0)
 """What is watched, and named, by news of a whole tenant: `lists`, its list of tools has changed."""
@@ -55,7 +55,8 @@ class Event:
     """Something happened to a job of a tenant.
 
     state: for `state`, what it is now. progress, total, message: for `progress`. level, message: for `log`.
-    `resync`: something may have been missed, of anything that is watched.
+    `called`: its upstream called back, which only who runs it hears. `resync`: something may have been missed, of
+    anything that is watched.
     """
 
     tenant_id: int
@@ -71,10 +72,11 @@ class Event:
 class Events:
     """What one watcher was told and has not taken yet. Bounded: the oldest progress goes, a change of state never."""
 
-    __slots__ = ("_news", "_tenant_id", "_waiter")
+    __slots__ = ("_news", "_runs", "_tenant_id", "_waiter")
 
-    def __init__(self, tenant_id: int) -> None:
+    def __init__(self, tenant_id: int, *, runs: bool = False) -> None:
         self._tenant_id = tenant_id
+        self._runs = runs
         self._news: deque[Event] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
@@ -92,6 +94,8 @@ class Events:
         return self._news.popleft() if self._news else None
 
     def _tell(self, event: Event) -> None:
+        if event.kind == "called" and not self._runs:
+            return
         if len(self._news) >= KEPT:
             self._make_room()
         self._news.append(event)
@@ -209,9 +213,9 @@ async def publish(event: Event) -> None:
 
 
 @asynccontextmanager
-async def watch(tenant_id: int, *job_ids: uuid.UUID) -> AsyncIterator[Events]:
-    """What happens to these jobs of this tenant from now on; NO_JOB: to the tenant itself."""
-    bus, events = _bus(), Events(tenant_id)
+async def watch(tenant_id: int, *job_ids: uuid.UUID, runs: bool = False) -> AsyncIterator[Events]:
+    """What happens to these jobs of this tenant from now on; NO_JOB: to the tenant itself. runs: for who runs them."""
+    bus, events = _bus(), Events(tenant_id, runs=runs)
     for job_id in job_ids:
         bus.add(events, (tenant_id, job_id))
     try:

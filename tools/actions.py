@@ -19,6 +19,7 @@ from lib.schema import SchemaError, compile_schema
 from tenants import actions as tenant_actions
 from tenants.models import Scope, User
 from tools.kinds import KINDS, parse_config
+from tools.kinds.http_config import only_called_back
 from tools.manifest import encoded, manifest, manifest_hash
 from tools.models import Connection, Definition, Runs, Tool, Version
 from tools.vocabulary import RESERVED
@@ -93,6 +94,8 @@ def _running_errors(definition: Definition) -> dict[str, Any]:
         )
     if definition.runs == Runs.INLINE and definition.task_required:
         errors["task_required"] = "Hosts follow jobs, and this tool runs while they wait. Let it run as a job."
+    if definition.runs == Runs.INLINE and definition.kind == "http" and only_called_back(definition.config):
+        errors["runs"] = "Its upstream calls back, which only reaches a job. Let it run as a job, or poll as well."
     return errors
 
 

@@ -11,6 +11,7 @@ from lib.html import coloured
 from tools import actions
 from tools.actions import digest, values
 from tools.differences import Difference, differences
+from tools.kinds.http_config import only_called_back
 from tools.lint import Finding, Running, lint
 from tools.manifest import encoded, estimated_tokens, manifest, manifest_hash
 from tools.models import Tool, Version
@@ -52,7 +53,12 @@ def look(draft: Tool) -> Look:
 
 def _running(draft: Tool) -> Running:
     config = draft.config if isinstance(draft.config, dict) else {}
-    return Running(runs=draft.runs, timeout=draft.timeout or 0, asynchronous=bool(config.get("asynchronous")))
+    return Running(
+        runs=draft.runs,
+        timeout=draft.timeout or 0,
+        asynchronous=bool(config.get("asynchronous")),
+        called_back=only_called_back(config),
+    )
 
 
 def live_manifests(tenant_id: int, *, besides: int | None = None) -> list[dict[str, Any]]:

@@ -48,11 +48,13 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """How a tool's calls run. asynchronous: its upstream only starts the work and is asked again until it is done."""
+    """How a tool's calls run. asynchronous: its upstream only starts the work and is asked again until it is done.
+    called_back: it is not asked, but calls back."""
 
     runs: str = Runs.INLINE
     timeout: float = 20.0
     asynchronous: bool = False
+    called_back: bool = False
 
 
 _AS_IT_COMES = Running()
@@ -135,7 +137,14 @@ def _reserved(manifest: Manifest) -> Iterator[Finding]:
 def _waiting(running: Running) -> Iterator[Finding]:
     if running.runs != Runs.INLINE:
         return
-    if running.timeout > LONG_WAIT:
+    if running.called_back:
+        yield Finding(
+            rule="long",
+            level=Level.PROBLEM,
+            message="Its upstream calls back and is not asked, and only a job can be called back.",
+            remedy="Choose “as a job” under “How it runs”; or say with asynchronous.poll where to ask.",
+        )
+    elif running.timeout > LONG_WAIT:
         yield Finding(
             rule="long",
             level=Level.WARNING,

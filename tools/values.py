@@ -159,6 +159,21 @@ class Resumable(Protocol):
         """What the upstream calls the work, never a secret. Returns once it is durable."""
 
 
+@runtime_checkable
+class CalledBack(Protocol):
+    """A Report of a job whose upstream can call back; that of an attempt at a job is one."""
+
+    def callback_url(self) -> str:
+        """Where the upstream calls back about the work that this attempt starts, or goes on with. As good as a
+        secret: whoever has it can end the job."""
+
+    async def called_back(self, seconds: float) -> bytes | None:
+        """The next call-back, as JSON, in the order in which they came; None when there was none for so many seconds.
+
+        It is kept until the one after it is asked for, so that an attempt after a lost worker is told it again.
+        """
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
     """Where a call came from: `mcp`, `admin` or `cli`, and what is kept of it for the ledger.

@@ -1,5 +1,5 @@
 """What a running tool says to whoever follows its job: progress at once by the bus, and for those who look later by
-the row, which the watchdog writes. It also asks, and keeps what an upstream calls the work."""
+the row, which the watchdog writes. It also asks, keeps what an upstream calls the work, and is called back."""
 
 import asyncio
 import math
@@ -12,6 +12,7 @@ import orjson
 from django.conf import settings
 
 from jobs import asking
+from jobs.worker.called import Calls
 from jobs.worker.runtime import Claim
 from lib import db, events, redact
 from tools.values import Question, Reply
@@ -33,17 +34,27 @@ class Said:
 
 
 class JobReport:
-    """A `tools.values.Report` that also `Asks` and is `Resumable`. On the tools' event loop.
+    """A `tools.values.Report` that also `Asks`, is `Resumable` and `CalledBack`. On the tools' event loop.
 
-    on_news: called when there is something for the row, which the watchdog takes with `take`.
+    on_news: called when there is something for the row, which the watchdog takes with `take`. lasting: seconds that all
+    its attempts may take.
     """
 
-    def __init__(self, claim: Claim, upstream: Mapping[str, Any] | None, on_news: Callable[[], None]):
+    def __init__(
+        self,
+        claim: Claim,
+        upstream: Mapping[str, Any] | None,
+        on_news: Callable[[], None],
+        *,
+        lasting: float = 0.0,
+    ):
         self.handed_back = False
+        self._calls = Calls(claim, upstream, lasting)
         self._claim = claim
         self._upstream = upstream
         self._on_news = on_news
-        self._unwritten: Said | None = None
+        self._said: Said | None = None
+        self._written: Said | None = None
         self._untold: Said | None = None
         self._teller: asyncio.Task[None] | None = None
         self._told = 0.0
@@ -59,10 +70,10 @@ class JobReport:
             total=float(total) if total is not None and math.isfinite(total) else None,
             message=None if message is None else _storable(message),
         )
-        was_empty, self._unwritten, self._untold = self._unwritten is None, said, said
+        before, self._said, self._untold = self._said, said, said
         if self._teller is None or self._teller.done():
             self._teller = asyncio.create_task(self._tell())
-        if was_empty:
+        if before is self._written:
             self._on_news()
 
     async def log(self, level: str, data: Any) -> None:
@@ -71,12 +82,15 @@ class JobReport:
 
     @property
     def unwritten(self) -> bool:
-        return self._unwritten is not None
+        return self._said is not self._written
 
     def take(self) -> Said | None:
-        """What the row does not know yet; for the watchdog's thread."""
-        said, self._unwritten = self._unwritten, None
-        return said
+        """What the row does not know yet, until it is `written`; both for the watchdog's thread."""
+        return self._said if self.unwritten else None
+
+    def written(self, said: Said) -> None:
+        """The row knows this now, and not what was said since."""
+        self._written = said
 
     async def flush(self) -> None:
         """Return when everything that was said is told."""
@@ -90,15 +104,27 @@ class JobReport:
 
     async def keep(self, upstream: Mapping[str, Any]) -> None:
         """Insists until Postgres has it: without it nobody could go on with the work."""
-        named = orjson.dumps(upstream).decode()
-        parameters = [self._claim.job, self._claim.fence, settings.JOBS_LEASE, named]
+        kept = {**upstream, **self._calls.named}
+        parameters = [self._claim.job, self._claim.fence, settings.JOBS_LEASE, orjson.dumps(kept).decode()]
         while True:
             try:
                 await db.lane("jobs keep").fetch(_KEEP, parameters)
                 break
             except db.UNREACHABLE:
                 await asyncio.sleep(0.2)
-        self._upstream = dict(upstream)
+        self._upstream = kept
+
+    def callback_url(self) -> str:
+        return self._calls.url()
+
+    async def called_back(self, seconds: float) -> bytes | None:
+        return await self._calls.next(seconds)
+
+    def called(self, *, surely: bool) -> None:
+        """The upstream has called back, or may have: then it is at the work, and another attempt can go on with it."""
+        if surely and self._upstream is None:
+            self._upstream = self._calls.named or None
+        self._calls.look()
 
     async def ask(self, questions: Mapping[str, Question]) -> Mapping[str, Reply]:
         claim = self._claim

@@ -5,6 +5,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -44,6 +45,28 @@ class Job:
 
     async def keep(self, upstream: Mapping[str, Any]) -> None:
         self.upstream = upstream
+
+
+class CalledBackJob(Job):
+    """The same with an upstream that calls back. calls: what it says, one after the other; None is a wait in vain."""
+
+    url = "https://hub.example/c/WzEsImEiXQ.s1gn-atur3"
+
+    def __init__(self, *calls: Any, upstream: Mapping[str, Any] | None = None) -> None:
+        super().__init__(upstream)
+        self.calls = [None if one is None else json.dumps(one).encode() for one in calls]
+        self.waits: list[float] = []
+        self.waits_for_ever = asyncio.Event()
+
+    def callback_url(self) -> str:
+        return self.url
+
+    async def called_back(self, seconds: float) -> bytes | None:
+        self.waits.append(seconds)
+        if not self.calls:
+            self.waits_for_ever.set()
+            await asyncio.Event().wait()
+        return self.calls.pop(0)
 
 
 @pytest.fixture(autouse=True)
@@ -247,6 +270,157 @@ async def test_an_upstream_that_refuses_to_stop_does_not_change_that_it_is_cance
     assert "did not stop: 409" in caplog.text
 
 
+# Upstreams that call back
+
+
+CALLED: dict[str, Any] = {**FOLLOW, "callback": {"in": "body"}}
+ONLY_CALLED = {name: value for name, value in CALLED.items() if name != "poll"}
+
+
+def called(asynchronous: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {**CONFIG, "asynchronous": asynchronous, **more}
+
+
+async def test_the_first_request_says_where_to_call_back_and_no_other_does(upstream: Upstream) -> None:
+    upstream.answers = [STARTED, at(0.5)]
+    job = CalledBackJob(None, {"status": "done", "result": 1})
+    assert (await run(upstream, job, config=called(CALLED), arguments={"a": 1})).structured == 1
+    assert json.loads(upstream.seen[0].body) == {"a": 1, "callback_url": job.url}
+    assert asked(upstream)[1:] == [("GET", "/api/reports/r-1")]
+    assert upstream.last.body == b""
+    assert job.waits == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("method", "callback", "found"),
+    [
+        ("GET", {"in": "header", "name": "X-Notify"}, lambda seen: seen.headers["X-Notify"]),
+        ("GET", {"in": "query", "name": "notify"}, lambda seen: seen.query["notify"]),
+        ("POST", {"in": "body", "name": "notify"}, lambda seen: json.loads(seen.body)["notify"]),
+    ],
+)
+async def test_the_url_goes_where_the_config_says(
+    upstream: Upstream, method: str, callback: dict[str, str], found: Any
+) -> None:
+    upstream.answers = [STARTED]
+    job = CalledBackJob({"status": "done", "result": 1})
+    await run(upstream, job, config=called({**ONLY_CALLED, "callback": callback}, method=method))
+    assert found(upstream.last) == job.url
+
+
+@pytest.mark.parametrize("answer", [answering(b"", status=202), answering("Accepted", status=202), STARTED])
+async def test_who_calls_back_need_not_say_anything_first(upstream: Upstream, answer: Answer) -> None:
+    upstream.answers = [answer]
+    job = CalledBackJob({"progress": 0.5}, {"status": "done", "result": 1})
+    assert (await run(upstream, job, config=called(ONLY_CALLED))).structured == 1
+    assert (0.5, 1, None) in job.said
+    assert len(upstream.seen) == 1
+
+
+async def test_an_upstream_that_refuses_the_work_is_not_waited_for(upstream: Upstream) -> None:
+    upstream.answers = [answering({"error": "no more today"}, status=409)]
+    with pytest.raises(UpstreamError, match="no more today"):
+        await run(upstream, CalledBackJob(), config=called(ONLY_CALLED))
+
+
+@pytest.mark.parametrize("asynchronous", [CALLED, ONLY_CALLED])
+async def test_a_first_answer_that_is_lost_does_no_harm_once_it_has_called_back(
+    upstream: Upstream, asynchronous: dict[str, Any]
+) -> None:
+    upstream.answers = [answering({"error": "gateway timeout"}, status=504)]
+    job = CalledBackJob({"progress": 0.1}, {"status": "done", "result": 1})
+    assert (await run(upstream, job, config=called(asynchronous))).structured == 1
+    assert job.said == [(0.1, 1, None)]
+    assert len(upstream.seen) == 1
+
+
+async def test_a_first_answer_that_is_lost_is_an_error_where_nothing_was_called_back(upstream: Upstream) -> None:
+    upstream.answers = [answering({"error": "gateway timeout"}, status=504)]
+    with pytest.raises(UpstreamError, match="may have taken effect"):
+        await run(upstream, CalledBackJob(None), config=called(CALLED))
+
+
+async def test_who_is_asked_too_still_needs_an_id(upstream: Upstream) -> None:
+    upstream.answers = [answering({}, status=202)]
+    with pytest.raises(UpstreamError, match="may have taken effect"):
+        await run(upstream, CalledBackJob(), config=called(CALLED))
+
+
+async def test_another_attempt_waits_on_for_what_was_started_without_an_id(upstream: Upstream) -> None:
+    job = CalledBackJob(None, {"status": "done", "result": 1}, upstream={"start": 1})
+    assert (await run(upstream, job, config=called(CALLED))).structured == 1
+    assert upstream.seen == []
+
+
+async def test_a_call_back_ends_the_growing_pauses_of_asking(upstream: Upstream) -> None:
+    upstream.answers = [STARTED, answering({"error": "restarting"}, status=503)]
+    job = CalledBackJob(None, None, {"progress": 0.5}, {"status": "done", "result": 1})
+    await run(upstream, job, config=called(CALLED))
+    assert job.waits == [2.0, 4.0, 8.0, 2.0]
+
+
+async def test_what_is_called_back_is_read_without_the_url_and_the_credentials(upstream: Upstream) -> None:
+    upstream.answers = [STARTED]
+    said = [CalledBackJob.url, quote(CalledBackJob.url, safe=""), CalledBackJob.url.rpartition("/")[2], SECRET]
+    job = CalledBackJob({"status": "done", "result": said})
+    connection = connect(upstream, auth="bearer", secret=SECRET)
+    result = await run(upstream, job, config=called(ONLY_CALLED), connection=connection)
+    assert result.structured == ["[redacted]"] * 4
+
+
+async def test_outside_of_a_job_nothing_is_started_that_could_only_call_back(upstream: Upstream) -> None:
+    with pytest.raises(Misconfigured, match="only a job can be called back"):
+        await run(upstream, Job(), config=called(ONLY_CALLED))
+    assert upstream.seen == []
+
+
+async def test_outside_of_a_job_an_upstream_that_can_be_asked_is_given_no_url(upstream: Upstream) -> None:
+    upstream.answers = [STARTED, DONE]
+    assert (await run(upstream, Job(), config=called(CALLED))).structured == {"open": 12}
+    assert upstream.seen[0].body == b""
+
+
+async def test_work_that_has_no_id_is_cancelled_without_telling_the_upstream(
+    upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.answers = [answering(b"", status=202)]
+    job = CalledBackJob()
+    running = asyncio.create_task(
+        run(upstream, job, config=called({**ONLY_CALLED, "cancel": {"path": "/reports/{id}"}}))
+    )
+    await job.waits_for_ever.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert "it gave no id" in caplog.text
+    assert job.url not in caplog.text
+    assert len(upstream.seen) == 1
+
+
+async def test_no_argument_replaces_the_url(upstream: Upstream) -> None:
+    with pytest.raises(Misconfigured, match="callback_url"):
+        await run(upstream, CalledBackJob(), config=called(CALLED), arguments={"callback_url": "https://mine.example"})
+    assert upstream.seen == []
+
+
+TAKEN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "by a fixed field": ({"in": "body", "name": "x"}, {"body": {"x": 1}}, "already taken"),
+    "by an argument": ({"in": "body"}, {"parameters": {"u": {"in": "body", "name": "callback_url"}}}, "already taken"),
+    "by a header": ({"in": "header", "name": "x-n"}, {"headers": {"X-N": "1"}}, "already taken"),
+    "by the hub": ({"in": "header", "name": "Content-Type"}, {}, "the hub sets it"),
+    "by credentials": ({"in": "header", "name": "Authorization"}, {}, "credentials"),
+    "by nobody, as there is no body": ({"in": "body"}, {"method": "GET"}, "GET has none"),
+}
+
+
+@pytest.mark.parametrize(("callback", "config", "sentence"), TAKEN.values(), ids=TAKEN.keys())
+def test_a_place_for_the_url_that_is_taken_is_refused(
+    callback: dict[str, Any], config: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        Config.model_validate(called({**ONLY_CALLED, "callback": callback}, **config))
+
+
 WRONG: dict[str, dict[str, Any]] = {
     "a path without the id": {"poll": "/reports"},
     "a path out of the base URL": {"poll": "/../{id}"},
@@ -256,7 +430,11 @@ WRONG: dict[str, dict[str, Any]] = {
     "no state that is done": {"poll": "/r/{id}", "done": []},
     "a hurried poll": {"poll": "/r/{id}", "every": 0},
     "a cancel without the id": {"poll": "/r/{id}", "cancel": {"path": "/r"}},
-    "a key nobody knows": {"poll": "/r/{id}", "callback": "x"},
+    "a key nobody knows": {"poll": "/r/{id}", "webhook": "x"},
+    "neither a poll nor a callback": {"done": ["done"]},
+    "a callback that goes nowhere": {"callback": {"name": "url"}},
+    "a callback into the path": {"callback": {"in": "path", "name": "url"}},
+    "a callback without a name": {"callback": {"in": "body", "name": ""}},
 }
 
 

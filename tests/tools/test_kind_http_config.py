@@ -71,7 +71,7 @@ def test_every_field_of_the_form_explains_itself_in_a_sentence() -> None:
     schema = http.Config.model_json_schema()
     models = [schema, *(model for model in schema["$defs"].values() if "properties" in model)]
     descriptions = [field["description"] for model in models for field in model["properties"].values()]
-    assert len(descriptions) == 11 + 3 + 1 + 11 + 2
+    assert len(descriptions) == 11 + 3 + 1 + 12 + 2 + 2
     assert all(description.endswith(".") for description in descriptions)
 
 
@@ -95,6 +95,6 @@ def test_the_reference_names_every_field_and_its_examples_are_valid() -> None:
     fields = {*http.Config.model_fields, *http.Asynchronous.model_fields, "in", "name", "slashes"}
     assert fields == set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
     examples = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         http.Config.model_validate_json(example)

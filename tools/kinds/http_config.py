@@ -97,13 +97,29 @@ class Cancelling(BaseModel):
         return _checked_template(path, needs="id")
 
 
+class Callback(BaseModel):
+    """Where the tool's own request carries the URL at which the upstream calls back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    location: Literal["body", "header", "query"] = Field(
+        alias="in", description="Where the URL goes: body, header or query."
+    )
+    name: str = Field(default="callback_url", min_length=1, max_length=200, description="Its name there.")
+
+
 class Asynchronous(BaseModel):
     """How work is followed that the upstream only starts. `id`, `status`, `progress`, `total`, `message` and `result`
-    are JMESPath over the JSON of an answer."""
+    are JMESPath over the JSON of an answer, or of what the upstream calls back with."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    poll: str = Field(max_length=500, description="The path to ask how far it is; {id} takes the work's id.")
+    poll: str | None = Field(
+        default=None, max_length=500, description="The path to ask how far it is; {id} takes the work's id."
+    )
+    callback: Callback | None = Field(
+        default=None, description="Where the upstream is given a URL to call back at, when it does that."
+    )
     every: float = Field(default=2.0, ge=0.1, le=600, description="Seconds between two times of asking.")
     id: str = Field(default="id", min_length=1, max_length=4000, description="The work's id, in the first answer.")
     status: str = Field(default="status", min_length=1, max_length=4000, description="Where its state is said.")
@@ -127,8 +143,8 @@ class Asynchronous(BaseModel):
 
     @field_validator("poll")
     @classmethod
-    def _is_a_template(cls, path: str) -> str:
-        return _checked_template(path, needs="id")
+    def _is_a_template(cls, path: str | None) -> str | None:
+        return path if path is None else _checked_template(path, needs="id")
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
@@ -138,6 +154,8 @@ class Asynchronous(BaseModel):
                 self._expressions[name] = _compile(written)
         if both := sorted({*self.done} & {*self.failed}):
             raise ValueError(f"{', '.join(both)} cannot mean done and failed")
+        if self.poll is None and self.callback is None:
+            raise ValueError("say with `poll` where to ask, or with `callback` how the upstream learns where to call")
         return self
 
     @property
@@ -192,7 +210,8 @@ class Config(BaseModel):
         default=None,
         description='For an upstream that only starts the work: how to follow it until it is done, like {"poll": '
         '"/reports/{id}", "done": ["done"], "failed": ["failed"], "progress": "percent", "total": "`100`", "result": '
-        '"result"}. id, status, progress, total, message and result are JMESPath. Let such a tool run as a job.',
+        '"result"}. id, status, progress, total, message and result are JMESPath. For an upstream that calls back, '
+        '{"callback": {"in": "body", "name": "callback_url"}}, with poll or without. Let such a tool run as a job.',
     )
 
     _variables: tuple[str, ...] = PrivateAttr(default=())
@@ -246,6 +265,8 @@ class Config(BaseModel):
     def _check_places(self, places: dict[str, Place], variables: tuple[str, ...]) -> None:
         taken = {_key("header", name) for name in self.headers} | {_key("query", name) for name in self.query}
         taken |= {_key("body", name) for name in self.body}
+        if self.callback is not None:
+            taken.add(self._check_callback(self.callback, taken))
         for argument, (location, name) in places.items():
             if _key(location, name) in taken:
                 raise ValueError(f"{argument} goes to the {location} as {name!r}, which is already taken")
@@ -253,12 +274,27 @@ class Config(BaseModel):
             if location == "path" and name not in variables:
                 raise ValueError(f"{argument} goes to the path, but the path has no {{{name}}}")
             if location == "header":
-                _check_header_name(name, by_argument=True)
+                _check_header_name(name, by="by an argument")
             if location == "body" and self.method in _NO_BODY:
                 raise ValueError(f"{argument} goes to the body, but {self.method} has none")
         for variable in variables:
             if _key("path", variable) not in taken and variable in places:
                 raise ValueError(f"nothing fills {{{variable}}}: {variable} goes to the {places[variable][0]} instead")
+
+    def _check_callback(self, callback: Callback, taken: set[tuple[str, str]]) -> tuple[str, str]:
+        location, name = callback.location, callback.name
+        if location == "body" and self.method in _NO_BODY:
+            raise ValueError(f"the URL to call back at goes to the body, but {self.method} has none")
+        if location == "header":
+            _check_header_name(name, by="to the URL to call back at")
+        if _key(location, name) in taken:
+            raise ValueError(f"the URL to call back at goes to the {location} as {name!r}, which is already taken")
+        return _key(location, name)
+
+    @property
+    def callback(self) -> Callback | None:
+        """Where the URL goes at which the upstream calls back, if it does."""
+        return self.asynchronous.callback if self.asynchronous is not None else None
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -283,6 +319,13 @@ class Config(BaseModel):
         """What a status means: as configured, exact before class; "ok" for other 2xx; None for an unexplained error."""
         found = self.statuses.get(str(status)) or self.statuses.get(f"{status // 100}xx")
         return found or ("ok" if 200 <= status < 300 else None)
+
+
+def only_called_back(config: Any) -> bool:
+    """Whether work by this config is followed by call-backs alone, which reach only a job. For any config, also one
+    that is not valid."""
+    found = config.get("asynchronous") if isinstance(config, Mapping) else None
+    return isinstance(found, Mapping) and bool(found.get("callback")) and not found.get("poll")
 
 
 _READINGS = frozenset({"auto", "json", "text"})
@@ -312,14 +355,15 @@ def _key(location: str, name: str) -> tuple[str, str]:
     return location, name.lower() if location == "header" else name
 
 
-def _check_header_name(name: str, *, by_argument: bool = False) -> None:
+def _check_header_name(name: str, *, by: str = "") -> None:
+    """by: by whom or to what its value is set, where that is not the admin's own choice."""
     lower = name.lower()
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"{name!r} is not a header's name")
     if lower in _CREDENTIAL_HEADERS:
         raise ValueError(f"{name} carries credentials; set them on the connection, where they are sealed")
-    if lower in _CONNECTION_HEADERS or (by_argument and lower in _NOT_FOR_ARGUMENTS):
-        raise ValueError(f"{name} cannot be set {'by an argument' if by_argument else 'here'}; the hub sets it")
+    if lower in _CONNECTION_HEADERS or (by and lower in _NOT_FOR_ARGUMENTS):
+        raise ValueError(f"{name} cannot be set {by or 'here'}; the hub sets it")
 
 
 def _compile(expression: str) -> ParsedResult:

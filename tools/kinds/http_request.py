@@ -49,6 +49,19 @@ class _Parts:
         self._config = config
         self._taken: set[Place] = {("query", name) for name in config.query} | {("body", name) for name in config.body}
 
+    def tell(self, url: str) -> None:
+        """Say where to call back, which no argument can change."""
+        callback = self._config.callback
+        if callback is None:
+            return
+        self._taken.add((callback.location, callback.name))
+        if callback.location == "header":
+            self.headers[callback.name] = url
+        elif callback.location == "query":
+            self.query.append((callback.name, url))
+        else:
+            self.body[callback.name] = url
+
     def put(self, argument: str, value: Any) -> None:
         location, name = self._config.place(argument)
         if location == "path":
@@ -74,14 +87,17 @@ class _Parts:
         self._taken.add(place)
 
 
-def build(call: Call, connection: "LiveConnection", *, timeout: float) -> Outbound:
-    """The request for a call. timeout: seconds for the whole exchange.
+def build(call: Call, connection: "LiveConnection", *, timeout: float, callback_url: str = "") -> Outbound:
+    """The request for a call. timeout: seconds for the whole exchange. callback_url: where the upstream may call back,
+    for a config that says where to put it.
 
     Raises ToolError for an argument that cannot be sent, Misconfigured for a Connection that cannot be used.
     """
     config: Config = call.tool.config
     try:
         parts = _Parts(config)
+        if callback_url:
+            parts.tell(callback_url)
         for argument, value in call.arguments.items():
             parts.put(argument, value)
         body, content_type = _body(config, parts.body)
@@ -130,10 +146,17 @@ def secrets_of(connection: "LiveConnection") -> tuple[str, ...]:
     secret = connection.secret
     if len(secret) < 4:  # nothing so short is a secret, and replacing it would shred the answer
         return ()
-    spellings = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), orjson.dumps(secret).decode()[1:-1]}
-    if connection.auth == Auth.BASIC:
-        spellings.add(_basic(connection))
-    return tuple(sorted(spellings, key=len, reverse=True))
+    basic = {_basic(connection)} if connection.auth == Auth.BASIC else set()
+    return tuple(sorted(_spellings(secret) | basic, key=len, reverse=True))
+
+
+def spellings_of(url: str) -> tuple[str, ...]:
+    """The same for a URL whose last segment opens something, whole and that segment alone."""
+    return tuple(sorted(_spellings(url) | _spellings(url.rpartition("/")[2]), key=len, reverse=True))
+
+
+def _spellings(secret: str) -> set[str]:
+    return {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), orjson.dumps(secret).decode()[1:-1]}
 
 
 def _expand(config: Config, values: Mapping[str, str]) -> str:

@@ -84,6 +84,15 @@ def document(inbound: Inbound, tool: "LiveTool", scrubber: Scrubber) -> Any:
     return scrubber.value(_json(inbound))
 
 
+def acknowledgement(inbound: Inbound, tool: "LiveTool", scrubber: Scrubber) -> Any:
+    """The same for an answer that need not say anything; None when it is no JSON."""
+    _heeded(inbound, tool, scrubber)
+    try:
+        return scrubber.value(_json(inbound))
+    except UpstreamError:
+        return None
+
+
 def _heeded(inbound: Inbound, tool: "LiveTool", scrubber: Scrubber) -> str:
     """`ok` or `empty`, by the status; raises what any other status means."""
     config: Config = tool.config
