@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 import django
 
+from jobs.worker.stopping import KILLED_AFTER
 from mcphub.stack.processes import dies_with_parent
 
 log = logging.getLogger("mcphub.worker")
@@ -31,8 +32,6 @@ _LOOK_SECONDS = 0.1
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
 _SETTLED_SECONDS = 5.0
 """Who lived this long was not failing to start: it comes back soon."""
-_AFTER_DRAIN = 9.0
-"""Seconds beyond JOBS_DRAIN until a process that still runs is killed; by then it has said how its job ended."""
 
 _TICK = struct.Struct("d")
 _LEAST_SILENCE = 10.0
@@ -216,7 +215,7 @@ class _Parent:
         from django.conf import settings
 
         self._signal(signal.SIGTERM)
-        deadline = time.monotonic() + settings.JOBS_DRAIN + _AFTER_DRAIN
+        deadline = time.monotonic() + settings.JOBS_DRAIN + KILLED_AFTER
         while any(child.pid for child in self._children):
             self._reap()
             if time.monotonic() > deadline:

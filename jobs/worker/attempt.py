@@ -21,6 +21,7 @@ from jobs import results
 from jobs.models import State
 from jobs.worker.report import JobReport
 from jobs.worker.runtime import Claim, Worker
+from jobs.worker.stopping import ASKED_AFTER
 from jobs.worker.taken import End, Taken, broken, take
 from lib import db, events
 from policy.decide import Refusal
@@ -38,8 +39,6 @@ _WRITTEN_EVERY = 1.0
 """Seconds between two writings of progress into the row."""
 _LOOK = 0.05
 _BEAT_SECONDS = 2.0
-_LAST_WORD = 6.0
-"""Seconds after JOBS_DRAIN until a tool that cannot be handed back is asked to stop."""
 _WAIT_FOR_LEDGER = 2.0
 
 _BEGIN: LiteralString = "SELECT jobs_begin(%s, %s)"
@@ -84,7 +83,7 @@ class Attempt:
         self._end_at = math.inf
         """When the process ends, if the tool has not."""
         self._look = False
-        self._beaten = self._written = time.monotonic()
+        self._beaten = self._tried = time.monotonic()
 
     def run(self) -> None:
         self._worker.loop.call_soon_threadsafe(self._start)
@@ -118,7 +117,7 @@ class Attempt:
         self._worker.nudge()
 
     async def _work(self) -> Verdict:
-        async with events.watch(self._claim.tenant_id, self._claim.job) as news:
+        async with events.watch(self._claim.tenant_id, self._claim.job, runs=True) as news:
             listening = asyncio.create_task(self._listen(news))
             try:
                 return await self._attempt()
@@ -126,12 +125,14 @@ class Attempt:
                 listening.cancel()
 
     async def _listen(self, news: events.Events) -> None:
-        """A cancellation is heard of at once; the watchdog's beat finds it too."""
+        """A cancellation is heard of at once; the watchdog's beat finds it too. So is what the upstream calls back."""
         while True:
             event = await news.get(60.0)
             if event is not None and event.kind in {"cancel", "resync"}:
                 self._look = True
                 self._worker.nudge()
+            if event is not None and event.kind in {"called", "resync"} and self._report is not None:
+                self._report.called(surely=event.kind == "called")
 
     async def _attempt(self) -> Verdict:
         try:
@@ -140,7 +141,9 @@ class Attempt:
             return Back(seconds=_WAIT_FOR_LEDGER, counted=False, reason="")
         if isinstance(taken, End):
             return taken
-        self._report = report = JobReport(self._claim, taken.upstream, self._worker.nudge)
+        self._report = report = JobReport(
+            self._claim, taken.upstream, self._worker.nudge, lasting=taken.ready.tool.timeout * taken.most_attempts
+        )
         self._taken = taken
         try:
             result = await calls.execute(taken.ready, report=report, before=self._begin, job=self._claim.job)
@@ -189,7 +192,7 @@ class Attempt:
     def _next_beat(self) -> float:
         unwritten = self._report is not None and self._report.unwritten
         regular = self._beaten + min(_MOST_BEAT, settings.JOBS_LEASE / 5)
-        return min(regular, self._written + _WRITTEN_EVERY) if unwritten else regular
+        return min(regular, self._tried + _WRITTEN_EVERY) if unwritten else regular
 
     def _pause(self) -> float:
         due = min(self._next_beat(), self._end_at, self._stop_at())
@@ -201,7 +204,7 @@ class Attempt:
         self._beaten = time.monotonic()
         said = self._report.take() if self._report is not None else None
         if said is not None:
-            self._written = self._beaten
+            self._tried = self._beaten
         told = (said.progress, said.total, said.message) if said is not None else (None, None, None)
         query, parameters = _BEAT, [self._claim.job, self._claim.fence, settings.JOBS_LEASE, *told]
         if self._taken is not None:
@@ -211,7 +214,9 @@ class Attempt:
         try:
             verdict, stands = self._worker.line.ask(query, parameters, seconds=_BEAT_SECONDS) or ("lost", True)
         except db.UNREACHABLE:
-            return  # the tool goes on; whether the lease is lost will be seen
+            return  # the tool goes on; whether the lease is lost will be seen, and what was said is written then
+        if said is not None and self._report is not None:
+            self._report.written(said)
         if verdict == "lost":
             self._stop("lost")
         elif verdict == "cancel":
@@ -223,7 +228,7 @@ class Attempt:
         """When a stopping worker's job has to stop too."""
         if self._why:
             return math.inf
-        return self._worker.drained_at + (0.0 if self._may_go_back() else _LAST_WORD)
+        return self._worker.drained_at + (0.0 if self._may_go_back() else ASKED_AFTER)
 
     def _mind_stopping(self, now: float) -> None:
         self._end_at = min(self._end_at, self._worker.killed_at)

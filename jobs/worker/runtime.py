@@ -19,6 +19,7 @@ from django.conf import settings
 
 from jobs import wake
 from jobs.worker.line import Line
+from jobs.worker.stopping import SAID_AFTER
 from lib import db
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,6 @@ SIGN_SECONDS = 5.0
 _START_SECONDS = 60.0
 _END_SECONDS = 10.0
 _CLAIM_SECONDS = 5.0
-_LAST_SECONDS = 8.0
-"""After JOBS_DRAIN a stopping worker has this long to say how its job ended; then it is killed (`mcphub.worker`)."""
 
 _CLAIM: LiteralString = "SELECT job, tenant, fence FROM jobs_claim(%s, %s, %s, %s)"
 _HERE: LiteralString = "SELECT jobs_worker_here(%s, %s, %s, 1)"
@@ -104,7 +103,7 @@ class Worker:
     @property
     def killed_at(self) -> float:
         """When this process should have said its last word."""
-        return self.drained_at + _LAST_SECONDS
+        return self.drained_at + SAID_AFTER
 
     def nudge(self) -> None:
         """End the main thread's rest; from any thread, and from signal handlers."""

@@ -63,7 +63,7 @@ def from_environment(root: Path) -> Config:
         data_dir=data_dir(root),
         port=port,
         workers=_number("WEB_WORKERS", 1, low=1, high=64),
-        job_workers=_number("WORKERS", 2, low=1, high=64),
+        job_workers=_number("WORKERS", 3, low=1, high=64),
         drain=_number("JOBS_DRAIN", 20, low=0, high=3600),
         base_url=read("BASE_URL").rstrip("/") or f"http://localhost:{port}",
         database_url=read("DATABASE_URL") or None,

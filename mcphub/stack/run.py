@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from jobs.worker.stopping import GONE_AFTER
 from mcphub.stack import files
 from mcphub.stack.card import card
 from mcphub.stack.claim import Claim, only_run
@@ -37,8 +38,6 @@ from mcphub.stack.supervisor import (
 _READY_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 _SHOWN_LINES = 6
-# Beyond JOBS_DRAIN, for workers to say how their jobs ended.
-_AFTER_DRAIN = 10.0
 # What the example service has no use for.
 _SECRETS = frozenset({"DATABASE_URL", "SECRET_KEY", "SEAL_KEYS"})
 # Without the proxies of the environment: they know nothing of this machine's loopback.
@@ -166,7 +165,7 @@ class Stack:
         ready.unlink(missing_ok=True)
         argv = ["-m", config.worker, "--processes", str(config.job_workers), "--ready", str(ready)]
         say("Starting the workers ...")
-        workers = self._keep("worker", argv, self._env, stop_seconds=config.drain + _AFTER_DRAIN)
+        workers = self._keep("worker", argv, self._env, stop_seconds=config.drain + GONE_AFTER)
         self._keep("beat", ["-m", config.worker, "--beat"], self._env)
         _wait_for_file(workers, ready)
 

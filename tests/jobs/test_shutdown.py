@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from jobs.worker.stopping import ASKED_AFTER, GONE_AFTER, KILLED_AFTER, SAID_AFTER
 from tests.cast import Cast
 from tests.jobs.place import Placed, marks, place
 from tests.postgres import as_owner, rows
@@ -69,6 +70,12 @@ def test_the_processes_of_a_killed_parent_end() -> None:
         family = psutil.Process(parent.pid).children()
         parent.kill()
         assert not psutil.wait_procs(family, timeout=20)[1]
+
+
+def test_whoever_stops_a_worker_waits_until_whom_they_stop_is_done() -> None:
+    in_order = [0.0, ASKED_AFTER, SAID_AFTER, KILLED_AFTER, GONE_AFTER]
+    assert in_order == sorted(set(in_order))
+    assert GONE_AFTER == 10  # as the documents tell who runs one
 
 
 def test_a_process_that_gives_no_sign_of_life_is_killed_and_started_again() -> None:
