@@ -14,17 +14,17 @@ import orjson
 
 from access.clients import throttle
 from audit import entries
-from audit.models import Event, Outcome
-from audit.writer import writer
 from gateway.errors import INVALID_PARAMS, Fault
 from gateway.task_shapes import elicitation
 from gateway.visit import Visit
+from jobs import calls as jobs
+from jobs.values import Answer, Follow
 from lib import seal
 from lib.ids import uuid7
-from policy.decide import Refusal, decide, visible
+from policy.decide import Refusal
 from tools import calls, functions, preflight
 from tools.catalog import LiveTool
-from tools.values import Origin, Question, Reply
+from tools.values import Origin, Question, Reply, Report
 
 PATIENCE = 600.0
 """Seconds in which a question must be answered."""
@@ -54,31 +54,29 @@ def can_be_asked(capabilities: Any) -> bool:
     return isinstance(asks, Mapping) and (not asks or "form" in asks)
 
 
-async def complete(
-    visit: Visit,
-    tool: LiveTool,
-    check: preflight.Check,
-    params: Mapping[str, Any],
-    origin: Origin,
-) -> dict[str, Any] | Asked | Refusal:
-    """The call's arguments with what the person added, or what has to be asked first.
+async def call(
+    visit: Visit, check: preflight.Check, params: Mapping[str, Any], *, origin: Origin, report: Report, follow: Follow
+) -> Answer | Asked:
+    """A call of a tool that has a preflight: what has to be asked first, or else what the call came to.
 
-    A question is charged and recorded like any call; a call that would be refused anyway is not asked about.
+    Each round is judged, charged once and recorded before it begins, as every call is; a call that would be refused
+    anyway is not asked about, and its answers are not used up.
     """
-    caller, arguments = visit.caller, params.get("arguments") or {}
-    if not visible(caller, tool.subject) or decide(caller, tool.subject) is not None:
-        return arguments
-    bound = [caller.tenant_id, caller.member_id, caller.credential, tool.name, entries.digest(arguments)]
-    replies = await _replies(bound, params)
-    try:
-        return await preflight.complete(check, arguments, caller, replies)
-    except preflight.Unanswered as unanswered:
-        questions = unanswered.questions
-    ready = await calls.prepare(caller, tool.name, arguments, catalog=visit.catalog, origin=origin)
+    caller, name, arguments = visit.caller, params["name"], params.get("arguments") or {}
+    ready = await jobs.prepare(
+        caller, name, arguments, catalog=visit.catalog, origin=origin, follow=follow, partial=True
+    )
     if isinstance(ready, Refusal):
         return ready
-    await writer().write(calls.row(ready, Event.REFUSED, outcome=Outcome.REFUSED, reason="input_required"))
-    return Asked(result=_asked(questions, _state(bound, questions, replies)))
+    bound = [caller.tenant_id, caller.member_id, caller.credential, name, entries.digest(arguments)]
+    replies = await _replies(bound, params)
+    if isinstance(replies, Refusal):
+        await calls.refuse(ready, replies)
+        raise Fault(code=INVALID_PARAMS, message=replies.message)
+    found = await calls.complete(ready, check, replies)
+    if isinstance(found, calls.Asked):
+        return Asked(result=_asked(found.questions, _state(bound, found.questions, replies)))
+    return await jobs.start(found, report=report, follow=follow) if isinstance(found, calls.Ready) else found
 
 
 def _asked(questions: Mapping[str, Question], state: str) -> dict[str, Any]:
@@ -96,17 +94,20 @@ def _state(bound: list[Any], questions: Mapping[str, Question], replies: Mapping
     return seal.seal(orjson.dumps(known).decode()).decode()
 
 
-async def _replies(bound: list[Any], params: Mapping[str, Any]) -> dict[str, Reply]:
+async def _replies(bound: list[Any], params: Mapping[str, Any]) -> dict[str, Reply] | Refusal:
     """The answers of this round to what was asked, and those of earlier ones. None without a state of ours."""
     if (given := params.get("requestState")) is None:
         return {}
+    responses = params.get("inputResponses")
+    if responses is not None and not isinstance(responses, dict):
+        return Refusal(reason="invalid_answer", message="inputResponses must be an object.")
     known = _opened(given)
     if known is None or known["for"] != bound or known["until"] < time.time():
-        raise _stale()
+        return _stale()
     if not await throttle.spend(f"state:{known['id']}", span=PATIENCE):
-        raise _stale()
+        return _stale()
     kept = {key: Reply(action=action, content=content) for key, (action, content) in known["kept"].items()}
-    return kept | _read(params.get("inputResponses"), known["asked"])
+    return kept | _read(responses or {}, known["asked"])
 
 
 def _opened(state: Any) -> Any:
@@ -118,20 +119,16 @@ def _opened(state: Any) -> Any:
         return None
 
 
-def _stale() -> Fault:
-    return Fault(
-        code=INVALID_PARAMS,
+def _stale() -> Refusal:
+    return Refusal(
+        reason="invalid_answer",
         message="The requestState is not one of ours for this call, was used before or has run out. "
         "Call again without it.",
     )
 
 
-def _read(responses: Any, asked: list[str]) -> dict[str, Reply]:
+def _read(responses: Mapping[str, Any], asked: list[str]) -> dict[str, Reply]:
     """What answers a question that was asked; everything else is passed over, and what is missing is asked again."""
-    if responses is None:
-        return {}
-    if not isinstance(responses, dict):
-        raise Fault(code=INVALID_PARAMS, message="inputResponses must be an object.")
     return {key: reply for key in asked if (reply := _reply(responses.get(key))) is not None}
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from tools.errors import ToolError
 from tools.functions import Context, function
+from tools.preflight import Preflight
 from tools.values import Result
 
 
@@ -142,11 +143,46 @@ NAME = {"type": "object", "properties": {"name": {"type": "string", "minLength":
 @function()
 def read_ledger() -> int:
     """How many of its own tenant's calls have started, as a connection of its own sees it."""
+    return _under_way("read_ledger")
+
+
+async def look_ahead(arguments: dict[str, Any], asking: Preflight) -> Any:
+    """Note that it runs, and how many calls have begun and not ended by then; then fail as told, or ask for a name."""
+    with Path(arguments["path"]).open("a") as notes:  # noqa: ASYNC230
+        notes.write(f"{_under_way('greet_politely')}\n")
+    match arguments.get("how"):
+        case "politely":
+            raise ToolError("The door is closed. Come back tomorrow.")
+        case "loudly":
+            raise RuntimeError(f"a secret detail: {arguments}")
+        case "by leaving":
+            raise SystemExit(3)
+        case "by hanging":
+            await asyncio.sleep(60)
+        case "in shape":
+            return None
+        case "in value":
+            return {"name": 5}
+        case "in schema":
+            await asking.ask("name", "What is your name?", {"type": "nothing"})
+    reply = await asking.ask("name", "What is your name?", NAME)
+    return {"name": reply.content.get("name", "nobody")}
+
+
+@function(preflight=look_ahead)
+async def greet_politely(path: str, name: str, how: str = "", number: int = 0) -> str:
+    """Greet somebody, whose name is asked for."""
+    return f"Good day, {name}."
+
+
+def _under_way(tool: str) -> int:
+    """How many calls of a tool have begun and not ended, in every tenant, as a connection of its own sees it."""
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as conn:
         row = conn.execute(
-            "SELECT count(*) FROM audit_entry WHERE event = 'call.started' AND tool = 'read_ledger'"
+            "SELECT count(*) FROM audit_entry WHERE event = 'call.started' AND tool = %s"
             " AND NOT EXISTS (SELECT FROM audit_entry f WHERE f.call_id = audit_entry.call_id"
-            " AND f.event <> 'call.started')"
+            " AND f.event <> 'call.started')",
+            [tool],
         ).fetchone()
     return int(row[0]) if row else 0
 

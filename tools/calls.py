@@ -1,7 +1,7 @@
 """Running a call: the one business function. Hosts, the admin's “try it”, the command line and tests all enter here.
 
 It has two halves, so that a job can lie between them: `prepare` judges, charges and says what is ready to run,
-`execute` records, runs and records. `run` is both.
+`execute` records, runs and records. `run` is both. `complete` goes between them for a tool that asks beforehand.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,11 +24,11 @@ from policy.decide import Refusal, decide, visible
 from policy.models import Per
 from policy.take import LimitRule, take
 from tenants.caller import Caller
-from tools import outcome
+from tools import outcome, preflight
 from tools.catalog import Catalog, LiveTool
 from tools.errors import ToolError
 from tools.kinds import KINDS
-from tools.values import Call, Origin, Report, Result, Silent
+from tools.values import Call, Origin, Question, Reply, Report, Result, Silent
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _SILENT = Silent()
 class Ready:
     """A call that was let through: valid arguments, decided, charged. Nothing of it is recorded yet.
 
-    attempt: which of a job this is, counted from 1.
+    attempt: which of a job this is, counted from 1. beforehand: it is what the tool's preflight does, not the tool.
     """
 
     id: uuid.UUID
@@ -52,6 +52,14 @@ class Ready:
     arguments: dict[str, Any]
     origin: Origin
     attempt: int = 1
+    beforehand: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What a preflight asked; nothing of the tool itself has run."""
+
+    questions: Mapping[str, Question]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,19 +113,23 @@ async def prepare(
     catalog: Catalog,
     origin: Origin,
     check: Check | None = None,
+    partial: bool = False,
 ) -> Ready | Refusal:
     """Validate, decide and charge, once, refused or not. A Refusal is recorded; what is Ready is not, until it runs.
 
-    check: a last reason to refuse. Raises LedgerUnavailable when a refusal could not be recorded.
+    check: a last reason to refuse. partial: required arguments may be missing, as a preflight may add them.
+    Raises LedgerUnavailable when a refusal could not be recorded.
     """
     tool = catalog.tools.get(name)
     if tool is not None and visible(caller, tool.subject):
-        return await prepare_tool(caller, tool, arguments, limits=catalog.limits, origin=origin, check=check)
+        return await prepare_tool(
+            caller, tool, arguments, limits=catalog.limits, origin=origin, check=check, partial=partial
+        )
     stray = _Stray(id=uuid7(), caller=caller, name=redact.text(name)[:128], arguments=arguments, origin=origin)
     unknown = Refusal(reason="unknown_tool", message=f"There is no tool named {name[:128]!r} here.")
     # Limits of single tools are left alone: they would tell which names exist, and open a bucket for every guess.
     shared = [rule for rule in catalog.limits if not rule.tool and rule.per != Per.TOOL]
-    return await _refuse(stray, await take(caller, "", shared) or unknown)
+    return await refuse(stray, await take(caller, "", shared) or unknown)
 
 
 async def prepare_tool(
@@ -128,15 +140,37 @@ async def prepare_tool(
     limits: Sequence[LimitRule],
     origin: Origin,
     check: Check | None = None,
+    partial: bool = False,
 ) -> Ready | Refusal:
     """The same for a tool already in hand, which may be a draft."""
     ready = Ready(id=uuid7(), caller=caller, tool=tool, arguments=arguments, origin=origin)
-    refusal = outcome.check_arguments(tool, arguments) or decide(caller, tool.subject)
+    refusal = outcome.check_arguments(tool, arguments, partial=partial) or decide(caller, tool.subject)
     if refusal is None and check is not None:
         refusal = check(tool)
     # What was decided against is charged too, or it would be free to repeat: each time costs a check and an entry.
     refusal = await take(caller, tool.name, limits) or refusal
-    return ready if refusal is None else await _refuse(ready, refusal)
+    return ready if refusal is None else await refuse(ready, refusal)
+
+
+async def complete(
+    ready: Ready, check: preflight.Check, replies: Mapping[str, Reply]
+) -> Ready | Asked | Result | Refusal:
+    """Let a preflight ask, or complete the arguments of what was prepared as partial.
+
+    It is tool code, so it is run and recorded as a call of its own: under the tool's deadline, its failure a Result
+    that the model reads. What is Ready then is the same call with all its arguments, judged again; it was charged.
+    """
+    beforehand = preflight.Round(check, replies)
+    timeout = min(ready.tool.timeout, preflight.LONGEST)
+    tool = replace(ready.tool, run=beforehand.run, output=None, timeout=timeout)
+    ended = await execute(replace(ready, tool=tool, beforehand=True))
+    if isinstance(ended, Refusal) or ended.is_error:
+        return ended
+    if beforehand.questions:
+        return Asked(questions=beforehand.questions)
+    whole = replace(ready, id=uuid7(), arguments=beforehand.arguments)
+    refusal = outcome.check_arguments(whole.tool, whole.arguments)
+    return whole if refusal is None else await refuse(whole, refusal)
 
 
 async def execute(
@@ -152,7 +186,7 @@ async def execute(
     if job is not None:
         ready = replace(ready, id=uuid7())
         if refusal := decide(ready.caller, ready.tool.subject):
-            return await _refuse(ready, refusal, job)
+            return await refuse(ready, refusal, job)
     return await _execute(ready, report, before, job, await writer().begin(row(ready, Event.STARTED, job=job)))
 
 
@@ -237,7 +271,8 @@ def _late(tool: LiveTool) -> Result:
     )
 
 
-async def _refuse(asked: Ready | _Stray, refusal: Refusal, job: uuid.UUID | None = None) -> Refusal:
+async def refuse(asked: Ready | _Stray, refusal: Refusal, job: uuid.UUID | None = None) -> Refusal:
+    """Record that it was decided not to run it."""
     await writer().write(row(asked, Event.REFUSED, outcome=Outcome.REFUSED, reason=refusal.reason, job=job))
     return refusal
 
@@ -277,6 +312,8 @@ def row(
         made["duration_ms"] = round((time.perf_counter() - begun) * 1000, 3)
     if job is not None:
         made["subject"] = f"job {job}"
+    elif type(asked) is Ready and asked.beforehand:
+        made["subject"] = "preflight"
     return made
 
 

@@ -6,22 +6,32 @@ from typing import Any
 import orjson
 
 from audit.models import Outcome
-from lib.schema import Problem
+from lib.schema import Problem, Validator, compile_schema
 from lib.schema.validator import is_unicode
 from policy.decide import Refusal
 from tools.catalog import LiveTool
 from tools.values import ABSENT, Audio, Block, Embedded, Image, ResourceLink, Result, Text
 
 
-def check_arguments(tool: LiveTool, arguments: dict[str, Any]) -> Refusal | None:
-    """A Refusal that lists every problem (path, what was found, what is allowed), or None."""
+def check_arguments(tool: LiveTool, arguments: dict[str, Any], *, partial: bool = False) -> Refusal | None:
+    """A Refusal that lists every problem (path, what was found, what is allowed), or None.
+
+    partial: arguments may be missing; those that are there must fit.
+    """
     if tool.input.is_valid(arguments):
         return None
-    problems = tool.input.problems(arguments)
+    problems = (_without_required(tool) if partial else tool.input).problems(arguments)
+    if not problems:
+        return None
     return Refusal(
         reason="invalid_arguments",
         message=f"{tool.name} was not run: its arguments do not fit.\n{_listed(problems)}\nMend them and call again.",
     )
+
+
+def _without_required(tool: LiveTool) -> Validator:
+    schema = tool.manifest["inputSchema"]
+    return compile_schema({name: rule for name, rule in schema.items() if name != "required"})
 
 
 def settle(tool: LiveTool, result: Result, *, whole: bool = False) -> Result:

@@ -7,16 +7,22 @@
     @function(preflight=who)
     async def greet(user_name: str) -> str: ...
 
-A preflight is run anew with every answer, so it must not change anything. What it gives is added to the arguments,
-which are then judged like any others; hosts that cannot be asked leave it to the model to give them.
+A preflight is run anew with every answer, so it must not change anything. The arguments that it sees fit the schema,
+but required ones may be missing. What it gives is added to them, and the whole is then judged like any others; hosts
+that cannot be asked leave it to the model to give them. Its steps before and after are those of a call, and its
+entries in the ledger too (`tools.calls.complete`).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
-from lib.schema import compile_schema
+from lib.schema import SchemaError, compile_schema
 from tenants.caller import Caller
-from tools.values import Question, Reply
+from tools.errors import Misconfigured
+from tools.values import Call, Question, Reply, Result
+
+LONGEST: Final = 20.0
+"""Seconds that a preflight may take at the most, however long its tool may: its host waits for it."""
 
 
 class Unanswered(Exception):
@@ -49,14 +55,31 @@ class Preflight:
 Check = Callable[[dict[str, Any], Preflight], Awaitable[Mapping[str, Any]]]
 
 
-async def complete(
-    check: Check, arguments: dict[str, Any], caller: Caller, replies: Mapping[str, Reply]
-) -> dict[str, Any]:
-    """The arguments with what the preflight adds; raises Unanswered with what has to be asked first."""
-    return {**arguments, **await check(dict(arguments), Preflight(caller, replies))}
+class Round:
+    """One time that a preflight runs, with the answers so far; afterwards it has either questions or arguments."""
+
+    def __init__(self, check: Check, replies: Mapping[str, Reply]):
+        self._check = check
+        self._replies = replies
+        self.questions: Mapping[str, Question] = {}
+        self.arguments: dict[str, Any] = {}
+
+    async def run(self, call: Call) -> Result:
+        """In the shape of a tool's run, as it is run in its place."""
+        try:
+            added = await self._check(dict(call.arguments), Preflight(call.caller, self._replies))
+        except Unanswered as unanswered:
+            self.questions = unanswered.questions
+            return Result(reason="input_required")
+        self.arguments = {**call.arguments, **added}
+        return Result()
 
 
 def _fits(question: Question, reply: Reply | None) -> bool:
+    try:
+        schema = compile_schema(dict(question.schema))
+    except SchemaError as problem:
+        raise Misconfigured(f"The tool asks for something that is no schema: {problem}.") from None
     if reply is None or not reply.accepted:
         return reply is not None
-    return compile_schema(dict(question.schema)).is_valid(dict(reply.content))
+    return schema.is_valid(dict(reply.content))

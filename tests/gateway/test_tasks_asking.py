@@ -60,9 +60,11 @@ def test_a_long_tool_asks_before_it_becomes_a_task(cast: Cast, host: Make) -> No
 
 def test_asking_is_recorded_and_runs_nothing(cast: Cast, host: Make, greeting: None) -> None:
     call(host())
-    (refused,) = calls(cast, cast.acme, NAME, "call.refused")
-    assert refused.reason == "input_required"
-    assert not calls(cast, cast.acme, NAME, "call.started")
+    (started,) = calls(cast, cast.acme, NAME, "call.started")
+    (asked,) = calls(cast, cast.acme, NAME, "call.finished")
+    assert started.call_id == asked.call_id
+    assert (started.subject, asked.subject) == ("preflight", "preflight")
+    assert (asked.outcome, asked.reason) == ("ok", "input_required")
 
 
 def test_what_is_known_is_not_asked(host: Make, greeting: None) -> None:
@@ -117,7 +119,8 @@ def test_a_state_is_taken_once(cast: Cast, host: Make, greeting: None) -> None:
     state = call(own).result["requestState"]
     assert call(own, inputResponses=ALICE, requestState=state).text == "A task for Alice."
     assert call(own, inputResponses=ALICE, requestState=state).error["code"] == -32602
-    assert len(calls(cast, cast.acme, NAME, "call.started")) == 1
+    assert [one.subject for one in calls(cast, cast.acme, NAME, "call.started")] == ["preflight", "preflight", ""]
+    assert [one.reason for one in calls(cast, cast.acme, NAME, "call.refused")] == ["invalid_answer"]
 
 
 def test_a_state_is_good_for_the_very_call_it_was_given_for(cast: Cast, host: Make, greeting: None) -> None:
