@@ -141,6 +141,8 @@ def _furnished(postgres: Postgres, port: int, functions: str) -> tuple[dict[str,
         "BASE_URL": f"http://127.0.0.1:{port}",
         "TOOL_FUNCTIONS": functions,
         "JOBS_KEPT_SLOTS": "0",
+        "JOBS_WAITS": "10000",
+        "FOLLOWS_PER_MINUTE": "0",
         "LOG_LEVEL": "WARNING",
     }
     ensure_secrets(postgres.data_dir)

@@ -168,6 +168,7 @@ async def _result(
             return wire.stamped(await tool_calls.call(visit, era.version, message["params"]), era, identity)
         params = message.get("params") or {}
         if follows := tasks.handler(era, message["method"]):
+            tasks.look(visit.caller)
             return wire.stamped(await follows(visit, era, params), era, identity)
         if message["method"] == listen.METHOD and era.modern:
             return wire.stamped(await listen.listen(visit, era, message), era, identity)
@@ -176,7 +177,7 @@ async def _result(
         return await wire.serve(server.server(), era, message, visit=visit, identity=identity)
     except Fault as fault:
         # Before 2026-07-28 an error of the JSON-RPC layer is an answer like any other to HTTP.
-        if fault.status == 400 and not era.modern:
+        if fault.status in (400, 429) and not era.modern:
             fault.status = 200
         raise
 

@@ -37,11 +37,13 @@ async def listen(visit: Visit, era: wire.Era, message: Mapping[str, Any]) -> dic
         raise Fault(code=INVALID_PARAMS, message="notifications must be an object.")
     stream = _Stream(visit, era, message["id"])
     job_ids = _task_ids(asked.get("taskIds"), era)
+    tasks.look(visit.caller, max(1, len(job_ids)))
     watched = {*job_ids} | ({events.NO_JOB} if asked.get("toolsListChanged") is True else set())
-    async with events.watch(visit.caller.tenant_id, *watched) as news:
-        views = [view for job_id in job_ids if (view := await stream.look(job_id)) is not None]
-        await stream.acknowledge(tools=events.NO_JOB in watched, tasks=views if "taskIds" in asked else None)
-        await stream.follow(news)
+    with tasks.wait(visit.caller):
+        async with events.watch(visit.caller.tenant_id, *watched) as news:
+            views = [view for job_id in job_ids if (view := await stream.look(job_id)) is not None]
+            await stream.acknowledge(tools=events.NO_JOB in watched, tasks=views if "taskIds" in asked else None)
+            await stream.follow(news)
     return {"resultType": "complete", "_meta": stream.meta}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from gateway import wire
 from gateway.visit import Visit
 
-_LOG_LEVEL = "io.modelcontextprotocol/logLevel"
+LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
 
@@ -44,5 +44,5 @@ class Reporter:
 def _wanted_levels(version: str, meta: Mapping[str, Any]) -> tuple[str, ...]:
     if version in wire.HANDSHAKE:
         return LEVELS
-    lowest = meta.get(_LOG_LEVEL)
+    lowest = meta.get(LOG_LEVEL)
     return LEVELS[LEVELS.index(lowest) :] if lowest in LEVELS else ()

@@ -4,8 +4,10 @@ The SDK knows the words and does nothing with them, so these are dispatched besi
 for whoever asks: an id that is unknown, foreign or malformed is answered alike.
 """
 
+import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,14 +16,15 @@ from django.core import signing
 from access import challenge
 from access.admit import admit
 from gateway import task_shapes, wire
-from gateway.errors import INVALID_PARAMS, INVALID_REQUEST, Fault
+from gateway.errors import INVALID_PARAMS, INVALID_REQUEST, TOO_MUCH, Fault
 from gateway.reporter import Reporter
 from gateway.task_shapes import CORE, EXTENSION
 from gateway.visit import Visit
-from jobs import queries, rows
+from jobs import following, queries, rows
 from jobs.models import State
 from jobs.values import View
 from lib import events
+from policy.decide import Refusal
 from tenants.caller import Caller
 
 Handler = Callable[[Visit, wire.Era, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -47,6 +50,33 @@ def check_name(method: str, params: Mapping[str, Any], headers: Mapping[str, str
         wire.check_name(params["taskId"], headers)
 
 
+def look(caller: Caller, tasks: int = 1) -> None:
+    """Count a look at so many tasks, before any is looked at; the Fault (429) when it is one too many."""
+    refused = following.look(caller, tasks)
+    if refused is not None:
+        raise _too_much(refused)
+
+
+@contextmanager
+def wait(caller: Caller) -> Iterator[None]:
+    """One more request of the caller's that waits, until the end of the block; the Fault (429) when it is too many."""
+    with following.wait(caller) as refused:
+        if refused is not None:
+            raise _too_much(refused)
+        yield
+
+
+def _too_much(refused: Refusal) -> Fault:
+    seconds = refused.retry_after or 0.0
+    return Fault(
+        code=TOO_MUCH,
+        message=refused.message,
+        status=429,
+        data={"reason": refused.reason, "retryable": refused.retryable, "retryAfter": seconds},
+        headers={"Retry-After": str(math.ceil(seconds))},
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LetIn:
     """Who waits, as they stand now, and the version of what their tenant offers."""
@@ -70,11 +100,11 @@ async def let_in_again(visit: Visit) -> LetIn:
     return LetIn(tenant_id=found.tenant_id, catalog_version=found.catalog_version, caller=found.caller)
 
 
-def unknown() -> Fault:
+def _unknown() -> Fault:
     return Fault(code=INVALID_PARAMS, message="There is no such task.")
 
 
-def id_of(params: Mapping[str, Any]) -> str:
+def _id_of(params: Mapping[str, Any]) -> str:
     task_id = params.get("taskId")
     if not isinstance(task_id, str):
         raise Fault(code=INVALID_PARAMS, message="taskId must be a string.")
@@ -84,28 +114,28 @@ def id_of(params: Mapping[str, Any]) -> str:
 async def _seen(caller: Caller, task_id: str, *, content: bool = False) -> View:
     view = await rows.get(caller, task_id, content=content)
     if view is None or view.forgotten:
-        raise unknown()
+        raise _unknown()
     return view
 
 
 async def _get(visit: Visit, era: wire.Era, params: Mapping[str, Any]) -> dict[str, Any]:
-    view = await _seen(visit.caller, id_of(params), content=True)
+    view = await _seen(visit.caller, _id_of(params), content=True)
     return {"resultType": "complete", **task_shapes.detailed(view, era.version)}
 
 
 async def _update(visit: Visit, era: wire.Era, params: Mapping[str, Any]) -> dict[str, Any]:
     """Acknowledged whatever the answers are: those that fit no open question are passed over."""
-    task_id, responses = id_of(params), params.get("inputResponses")
+    task_id, responses = _id_of(params), params.get("inputResponses")
     if not isinstance(responses, dict):
         raise Fault(code=INVALID_PARAMS, message="inputResponses must be an object.")
     if await rows.answer(visit.caller, task_id, responses) is None:
-        raise unknown()
+        raise _unknown()
     return {"resultType": "complete"}
 
 
 async def _cancel(visit: Visit, era: wire.Era, params: Mapping[str, Any]) -> dict[str, Any]:
-    if await rows.cancel(visit.caller, id_of(params)) is None:
-        raise unknown()
+    if await rows.cancel(visit.caller, _id_of(params)) is None:
+        raise _unknown()
     return {"resultType": "complete"}
 
 
@@ -121,16 +151,16 @@ def _of_extension(answer: Handler) -> Handler:
 
 
 async def _core_get(visit: Visit, era: wire.Era, params: Mapping[str, Any]) -> dict[str, Any]:
-    return task_shapes.core(await _seen(visit.caller, id_of(params)))
+    return task_shapes.core(await _seen(visit.caller, _id_of(params)))
 
 
 async def _core_cancel(visit: Visit, era: wire.Era, params: Mapping[str, Any]) -> dict[str, Any]:
     """The task as cancelled. One that has ended, or is cancelled already, is an error there."""
-    view = await _seen(visit.caller, id_of(params))
+    view = await _seen(visit.caller, _id_of(params))
     if not view.ended and not view.cancelling:
         cancelled = await rows.cancel(visit.caller, str(view.id))
         if cancelled is None:
-            raise unknown()
+            raise _unknown()
         if not cancelled.ended or cancelled.state == State.CANCELLED:
             return {**task_shapes.core(cancelled), "status": "cancelled"}
     raise Fault(code=INVALID_PARAMS, message="The task has ended and cannot be cancelled.")
@@ -165,21 +195,29 @@ async def _core_result(visit: Visit, era: wire.Era, params: Mapping[str, Any]) -
 
 async def _ended(visit: Visit, era: wire.Era, params: Mapping[str, Any]) -> View:
     """The job once it has ended. It costs a look at its row at the beginning and one at the end, however long it is."""
-    task_id, meta = id_of(params), params.get("_meta") or {}
+    task_id, meta = _id_of(params), params.get("_meta") or {}
     if not isinstance(meta, dict):
         raise Fault(code=INVALID_PARAMS, message="_meta must be an object.")
     job_id = queries.parse_id(task_id)
     if job_id is None:
-        raise unknown()
-    caller, report = visit.caller, None
+        raise _unknown()
+    caller = visit.caller
     async with events.watch(caller.tenant_id, job_id) as news:
-        while True:
-            view = await _seen(caller, task_id, content=True)
-            if view.ended or view.cancelling:
-                return view
-            report = report or Reporter(visit, era.version, meta, task_shapes.related(view))
-            await _changed(news, report)
-            caller = (await let_in_again(visit)).caller
+        view = await _seen(caller, task_id, content=True)
+        if _over(view):
+            return view
+        report = Reporter(visit, era.version, meta, task_shapes.related(view))
+        with wait(caller):
+            while not _over(view):
+                await _changed(news, report)
+                caller = (await let_in_again(visit)).caller
+                view = await _seen(caller, task_id, content=True)
+    return view
+
+
+def _over(view: View) -> bool:
+    """Whether tasks/result has its answer: who cancels a task of 2025-11-25 sees it cancelled at once."""
+    return view.ended or view.cancelling
 
 
 async def _changed(news: events.Events, report: Reporter) -> None:

@@ -11,12 +11,12 @@ from typing import Any, cast
 from audit.writer import LedgerUnavailable
 from gateway import asking, task_shapes, translate, wire
 from gateway.errors import INVALID_PARAMS, METHOD_NOT_FOUND, UNAVAILABLE, Fault
-from gateway.reporter import LEVELS, Reporter
+from gateway.reporter import LEVELS, LOG_LEVEL, Reporter
 from gateway.task_shapes import CORE
 from gateway.visit import Visit
 from jobs import calls as jobs
 from jobs import own_tools
-from jobs.values import NOT_FOLLOWED, Follow, Handle
+from jobs.values import NOT_FOLLOWED, Answer, Follow, Handle
 from policy.decide import Refusal, visible
 from tools import calls
 from tools.catalog import Catalog, LiveTool
@@ -24,7 +24,6 @@ from tools.values import Origin, Report
 
 _PLAIN = frozenset({"name", "arguments", "_meta", "task", "inputResponses", "requestState"})
 _ENVELOPE = "io.modelcontextprotocol/"
-_LOG_LEVEL = f"{_ENVELOPE}logLevel"
 
 
 def is_plain(message: Mapping[str, Any]) -> bool:
@@ -50,7 +49,7 @@ def _is_plain_meta(meta: Any) -> bool:
         and isinstance(info, dict)
         and isinstance(info.get("name"), str)
         and isinstance(info.get("version"), str)
-        and meta.get(_LOG_LEVEL, "info") in LEVELS
+        and meta.get(LOG_LEVEL, "info") in LEVELS
     )
 
 
@@ -92,24 +91,23 @@ async def _longer_call(
     visit: Visit, version: str, params: Mapping[str, Any], origin: Origin, report: Report, *, sieved: bool
 ) -> dict[str, Any]:
     """A call that may ask first, may become a job, or is about one."""
-    tool = visit.catalog.tools.get(params["name"])
+    tool = own_tools.find(visit.catalog, params["name"]) or visit.catalog.tools.get(params["name"])
     capabilities = (params.get("_meta") or {}).get(f"{_ENVELOPE}clientCapabilities")
     follow = _follow(visit, version, params, capabilities, tool)
-    arguments = params.get("arguments") or {}
     check = asking.check_of(tool) if version in wire.MODERN and asking.can_be_asked(capabilities) else None
-    if tool is not None and check is not None:
-        found = await asking.complete(visit, tool, check, params, origin)
-        if isinstance(found, asking.Asked):
-            return found.result
-        if isinstance(found, Refusal):
-            return translate.refusal(found, version)
-        arguments = found
     if sieved and version == CORE:
         follow = NOT_FOLLOWED
-    ended = await jobs.run(
-        visit.caller, params["name"], arguments, catalog=visit.catalog, origin=origin, report=report, follow=follow
-    )
+    ended: Answer | asking.Asked
+    if check is not None:
+        ended = await asking.call(visit, check, params, origin=origin, report=report, follow=follow)
+    else:
+        name, given = params["name"], params.get("arguments") or {}
+        ended = await jobs.run(
+            visit.caller, name, given, catalog=visit.catalog, origin=origin, report=report, follow=follow
+        )
     match ended:
+        case asking.Asked():
+            return ended.result
         case Refusal():
             return task_shapes.refusal(ended, version)
         case Handle():

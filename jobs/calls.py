@@ -1,12 +1,13 @@
 """Running a call that may become a job: the one door of hosts. What runs while its host waits goes straight through."""
 
 import asyncio
+import logging
 import math
 from typing import Any
 
 import anyio
 
-from jobs import own_tools, rows, wake, words
+from jobs import following, own_tools, rows, wake, words
 from jobs.values import NOT_FOLLOWED, Accepted, Answer, Follow, Handle, View
 from lib import db
 from policy.decide import Refusal
@@ -14,6 +15,8 @@ from tenants.caller import Caller
 from tools import calls
 from tools.catalog import Catalog, LiveTool
 from tools.values import Origin, Report, Silent
+
+log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 20.0
 """Seconds that a host is kept waiting at the most before it gets a handle: many give up after 30."""
@@ -39,19 +42,35 @@ async def run(
     own = own_tools.find(catalog, name)
     if own is not None:
         return await own_tools.run(caller, own, arguments, catalog=catalog, origin=origin, report=report)
-    tool = catalog.tools.get(name)
-    if tool is None or tool.lasting is None:
-        return await calls.run(caller, name, arguments, catalog=catalog, origin=origin, report=report)
+    ready = await prepare(caller, name, arguments, catalog=catalog, origin=origin, follow=follow)
+    return ready if isinstance(ready, Refusal) else await start(ready, report=report, follow=follow)
+
+
+async def prepare(
+    caller: Caller,
+    name: str,
+    arguments: dict[str, Any],
+    *,
+    catalog: Catalog,
+    origin: Origin,
+    follow: Follow,
+    partial: bool = False,
+) -> calls.Ready | Refusal:
+    """As `tools.calls.prepare` does; what only runs as a task is refused to hosts that could not follow it."""
     check = None if follow.declared else _must_be_followed
-    ready = await calls.prepare(caller, name, arguments, catalog=catalog, origin=origin, check=check)
-    if isinstance(ready, Refusal):
-        return ready
+    return await calls.prepare(caller, name, arguments, catalog=catalog, origin=origin, check=check, partial=partial)
+
+
+async def start(ready: calls.Ready, *, report: Report, follow: Follow) -> Answer:
+    """Run what is ready while its host waits, or make a job of it where its tool says so."""
+    if ready.tool.lasting is None:
+        return await calls.execute(ready, report=report)
     accepted = await rows.accept(ready, keep=follow.keep)
     if isinstance(accepted, Refusal):
         return accepted
     if accepted.bell:
         await wake.ring()
-    return await _answered(caller, accepted, 0.0 if follow.declared else tool.lasting.wait, report, follow)
+    return await _answered(ready.caller, accepted, ready.tool.lasting.wait, report, follow)
 
 
 def _must_be_followed(tool: LiveTool) -> Refusal | None:
@@ -72,13 +91,20 @@ async def _answered(caller: Caller, accepted: Accepted, wait: float, report: Rep
         view = await _waited(caller, accepted, min(wait, LONGEST_WAIT), report)
     except asyncio.CancelledError:
         if _was_given_up():
-            # Its host never heard of the job; unless the same call came twice, nobody follows it.
             with anyio.CancelScope(shield=True):
-                await rows.cancel_unless_shared(caller, accepted.view.id)
+                await _let_go(caller, accepted.view)
         raise
     except db.UNREACHABLE:
         view = accepted.view  # it is durable, whether or not Postgres can say now how it stands
     return words.result_of(view) if view.ended else Handle(view=view, joined=accepted.joined)
+
+
+async def _let_go(caller: Caller, job: View) -> None:
+    """Its host never heard of the job; unless the same call came twice, nobody follows it."""
+    try:
+        await rows.cancel_unless_shared(caller, job.id)
+    except db.UNREACHABLE:
+        log.warning("job %s goes on though its host went away: Postgres cannot be reached", job.id)
 
 
 def _was_given_up() -> bool:
@@ -88,6 +114,9 @@ def _was_given_up() -> bool:
 
 
 async def _waited(caller: Caller, accepted: Accepted, seconds: float, report: Report) -> View:
-    if not seconds and not accepted.view.ended:
-        return accepted.view
-    return await rows.wait(caller, str(accepted.view.id), seconds, report=report, content=True) or accepted.view
+    """The job after so many seconds at the most; at once when as many of the member's requests wait as may."""
+    with following.wait(caller) as refused:
+        seconds = 0.0 if refused else seconds
+        if not seconds and not accepted.view.ended:
+            return accepted.view
+        return await rows.wait(caller, str(accepted.view.id), seconds, report=report, content=True) or accepted.view

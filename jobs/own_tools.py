@@ -7,7 +7,7 @@ charged, recorded.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from jobs import rows, words
+from jobs import following, rows, words
 from lib.schema import compile_schema
 from policy.decide import Refusal, Subject, visible
 from tenants.caller import Caller
@@ -30,7 +30,9 @@ _JOB_ID = {
 
 async def _status(call: Call) -> Result:
     seconds = float(call.arguments.get("wait_seconds", USUAL_WAIT))
-    job = await rows.wait(call.caller, call.arguments["job_id"], seconds, report=call.report, content=True)
+    with following.wait(call.caller) as refused:
+        seconds = 0.0 if refused else seconds
+        job = await rows.wait(call.caller, call.arguments["job_id"], seconds, report=call.report, content=True)
     return words.status(job) if job else _unknown()
 
 

@@ -20,7 +20,7 @@ from audit.writer import LedgerUnavailable, writer
 from jobs import asking, queries, sealed
 from jobs.models import Job, State
 from jobs.values import Accepted, View, lacking, may_answer, may_stop
-from lib import db, events
+from lib import db, events, seal
 from policy.decide import Refusal
 from tenants.caller import Caller
 from tenants.queries import READERS
@@ -47,6 +47,7 @@ _VIEW: LiteralString = """
     FROM jobs_job j JOIN tools_version v ON v.id = j.version_id
 """
 _ONE: LiteralString = _VIEW + " WHERE j.id = %s"
+# `values.may_see`, and `queries.visible`, once more for Postgres.
 _SEEN: LiteralString = """
     WHERE j.tenant_id = %s AND (%s::text IS NULL OR j.state = %s) AND (%s::text IS NULL OR j.tool = %s)
         AND ((j.member_id = %s AND v.scopes::text[] <@ %s::text[]) OR (%s AND NOT v.scopes::text[] && %s::text[]))
@@ -143,18 +144,20 @@ async def cancel(caller: Caller, job_id: str) -> View | None:
 
 
 async def cancel_unless_shared(caller: Caller, job_id: uuid.UUID) -> None:
-    """Ask the job of a call that went away to stop, unless the same call came again meanwhile and counts on it."""
+    """Ask the job of a call that went away to stop, unless the same call came again meanwhile and counts on it, or may
+    come yet and must find it: once a job has begun that may not be run twice, only who asks for it stops it."""
     async with db.tenant_write(caller.tenant_id) as conn:
         # The lock that `jobs_accept` takes: who joins does so before this looks, or finds a cancelled job.
         await conn.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(fingerprint, tenant_id)) FROM jobs_job WHERE id = %s",
             [job_id],
         )
+        # Locked before it is cancelled: a worker that is about to begin it has done so by then, or finds it stopped.
         await conn.execute(
-            "SELECT jobs_cancel(j.id, j.tenant_id, %s) FROM jobs_job j WHERE j.id = %s AND NOT EXISTS ("
-            " SELECT FROM audit_entry e WHERE e.tenant_id = j.tenant_id AND e.at >= j.created_at - interval '1 minute'"
-            " AND e.event = 'job.joined' AND e.subject = 'job ' || j.id)",
-            [caller.username, job_id],
+            "WITH unshared AS MATERIALIZED (SELECT j.id, j.tenant_id FROM jobs_job j WHERE j.id = %s"
+            " AND j.joined_at IS NULL AND (j.idempotent OR (j.begun_at IS NULL AND j.upstream IS NULL)) FOR UPDATE)"
+            " SELECT jobs_cancel(id, tenant_id, %s) FROM unshared",
+            [job_id, caller.username],
         )
 
 
@@ -177,19 +180,19 @@ async def _answer(conn: AsyncConnection[Any], caller: Caller, job_id: uuid.UUID,
         "SELECT inputs, answers FROM jobs_job WHERE id = %s AND state = 'input_required' FOR UPDATE", [job_id]
     )
     row = await cursor.fetchone()
-    fitting = asking.accepted_answers(asking.open_questions(row[0]), responses) if row else {}
-    if row is None or not fitting:
-        return
-    inputs, before = asking.answered(row[0], fitting), sealed.unseal_arguments(row[1]) if row[1] else {}
     try:
+        open_ones = asking.open_questions(row[0]) if row else {}
+        fitting = asking.accepted_answers(open_ones, responses)
+        if row is None or not fitting:
+            return
+        inputs, before = asking.answered(row[0], fitting), sealed.unseal_arguments(row[1]) if row[1] else {}
         kept = sealed.seal_arguments({**before, **fitting}, most=MOST_ARGUMENTS)
-    except sealed.TooLarge:
+    except (sealed.TooLarge, seal.SealError):
         return
-    becomes = State.INPUT if asking.open_questions(inputs) else State.RUNNING
+    becomes = State.INPUT if open_ones.keys() - fitting.keys() else State.RUNNING
     await conn.execute(
-        "UPDATE jobs_job SET inputs = %s::jsonb, answers = %s, state = %s, changed_at = clock_timestamp()"
-        " WHERE id = %s",
-        [orjson.dumps(inputs).decode(), kept, becomes, job_id],
+        "UPDATE jobs_job SET inputs = %s, answers = %s, state = %s, changed_at = clock_timestamp() WHERE id = %s",
+        [inputs, kept, becomes, job_id],
     )
     entry = {**_entry(caller, job_id), "event": Event.JOB_ANSWERED, "detail": {"answered": sorted(fitting)}}
     await conn.execute("SELECT audit_append(%s::jsonb)", [orjson.dumps([entry]).decode()])

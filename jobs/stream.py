@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from access.head import Head, Headers, cors, wrong_peer
-from jobs import rows
-from jobs.api.entry import Refused, enter, preflight, unavailable, unknown_job
+from jobs import following, rows
+from jobs.api.entry import Refused, begin, enter, preflight, too_much, unavailable, unknown_job
 from jobs.shapes import job_body
 from jobs.values import View
 from lib import db, events
@@ -56,14 +56,18 @@ async def stream(scope: MutableMapping[str, Any], receive: Receive, send: Send, 
     except Exception as problem:
         await _refuse(send, _refused(problem, slug), own)
         return
-    await send({"type": "http.response.start", "status": 200, "headers": [*_STREAM, *own]})
-    await _until_gone(receive, _Stream(send, head, slug, caller, view).run())
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    with following.wait(caller) as refused:
+        if refused is not None:
+            await _refuse(send, too_much(refused), own)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [*_STREAM, *own]})
+        await _until_gone(receive, _Stream(send, head, slug, caller, view).run())
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _opened(head: Head, slug: str, job_id: str) -> tuple[Caller, View]:
     """Who asks, and the job; or Refused."""
-    caller = await enter(head, slug)
+    caller = await begin(head, slug)
     if head.method != "GET":
         allowed = {"Allow": "GET, OPTIONS"}
         raise Refused(status=405, reason="wrong_method", message="Events are read with GET.", headers=allowed)
@@ -97,18 +101,19 @@ class _Stream:
             log.exception("the events of job %s broke off", self._view.id)
 
     async def _follow(self, news: events.Events) -> None:
-        """Wait, and read the row again on whatever comes but progress, which is on its way into the row."""
+        """Wait, and read the row again on whatever comes but progress, which is on its way into the row, and whenever
+        the credential was looked at again."""
         while True:
             event = await news.get(PING)
             told = event is not None and event.kind not in ("progress", "log")
             if told or time.monotonic() - self._admitted > ADMIT_AGAIN:
                 await self._admit_again()
+                if not await self._look():
+                    return
             if event is None:
                 await self._write(b": ping\n\n")
             elif event.kind == "progress":
                 await self._write(_frame("progress", _progress(event), self._view))
-            elif told and not await self._look():
-                return
 
     async def _look(self) -> bool:
         """Tell how the job is now; whether there is more to come."""
@@ -122,8 +127,6 @@ class _Stream:
     async def _admit_again(self) -> None:
         self._caller = await enter(self._head, self._slug)
         self._admitted = time.monotonic()
-        if await rows.get(self._caller, str(self._view.id)) is None:
-            raise unknown_job()
 
     async def _write(self, body: bytes) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": True})

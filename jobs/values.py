@@ -96,7 +96,10 @@ class Accepted:
 
 def may_see(caller: Caller, job: View) -> bool:
     """Whose call it was, and who reads what their tenant does. A credential that was narrowed opens no more than it
-    covers: the member's own must carry what the tool requires, a reader's all of it that their role may hold."""
+    covers: the member's own must carry what the tool requires, a reader's all of it that their role may hold.
+
+    `jobs.queries.visible` and `jobs.rows.listing` say the same to Postgres; a test holds the three equal.
+    """
     return _is_own(caller, job) or _oversees(caller, job, READERS)
 
 

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from access.head import Head
-from jobs.api.entry import Refused, enter, nothing_here, unavailable
+from jobs.api.entry import Refused, begin, nothing_here, unavailable
 from lib import db
 from tenants.caller import Caller
 
@@ -33,7 +33,7 @@ class Credential(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Caller, None]:
         head = Head.of(request._request.scope)
-        return async_to_sync(enter)(head, request.parser_context["kwargs"]["slug"]), None
+        return async_to_sync(begin)(head, request.parser_context["kwargs"]["slug"]), None
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

@@ -5,17 +5,24 @@ from typing import Any
 
 import orjson
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 
+from jobs.api.entry import wrong_method
 from tenants.middleware import own_transactions
 
+_ANYBODY = {"Access-Control-Allow-Origin": "*"}
 
-@require_safe
+
+@csrf_exempt  # so that who posts is told what is wrong in the words of the API
 @own_transactions
 def document(request: HttpRequest) -> HttpResponse:
-    headers = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
+    if request.method not in ("GET", "HEAD"):
+        refused = wrong_method(str(request.method))
+        headers = {**_ANYBODY, "Allow": "GET, HEAD", "Cache-Control": "private, no-store"}
+        return HttpResponse(refused.encoded(), status=refused.status, content_type="application/json", headers=headers)
+    headers = {**_ANYBODY, "Cache-Control": "public, max-age=300"}
     return HttpResponse(_document(), content_type="application/json", headers=headers)
 
 

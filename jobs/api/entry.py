@@ -1,5 +1,6 @@
 """Who gets in to the REST interface and its events: a tenant's credential, judged as at its MCP endpoint."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,8 @@ import orjson
 from access import challenge, turned_away
 from access.admit import Door, admit
 from access.head import Head, Headers
+from jobs import following
+from policy.decide import Refusal
 from tenants.caller import Caller
 from tools.catalog import working_scopes
 
@@ -46,6 +49,25 @@ async def enter(head: Head, slug: str) -> Caller:
     return found.caller
 
 
+async def begin(head: Head, slug: str) -> Caller:
+    """The same for a request that has just come, which counts as a look at a job; raises Refused also with 429."""
+    caller = await enter(head, slug)
+    refused = following.look(caller)
+    if refused is not None:
+        raise too_much(refused)
+    return caller
+
+
+def too_much(refused: Refusal) -> Refused:
+    return Refused(
+        status=429,
+        reason=refused.reason,
+        message=refused.message,
+        retryable=refused.retryable,
+        headers={"Retry-After": str(math.ceil(refused.retry_after or 0.0))},
+    )
+
+
 def nothing_here() -> Refused:
     return Refused(status=404, reason="not_found", message="There is nothing here.")
 
@@ -53,6 +75,10 @@ def nothing_here() -> Refused:
 def unknown_job() -> Refused:
     """One answer for an id that is unknown, another's, or none at all."""
     return Refused(status=404, reason="unknown_job", message="There is no such job, or it is not yours to see.")
+
+
+def wrong_method(method: str) -> Refused:
+    return Refused(status=405, reason="wrong_method", message=f'Method "{method[:20]}" not allowed.')
 
 
 def unavailable() -> Refused:

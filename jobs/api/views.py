@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from access.head import Head, Headers, cors, wrong_peer
 from jobs import queries, results, rows
-from jobs.api.entry import Refused, preflight, unknown_job
+from jobs.api.entry import Refused, nothing_here, preflight, unknown_job
 from jobs.api.serializers import ErrorBody, JobBody, ResultBody, Wanted
 from jobs.models import Job
 from jobs.shapes import job_body, result_body
@@ -26,7 +26,7 @@ from tenants.caller import Caller
 
 _ID = OpenApiParameter("job_id", str, OpenApiParameter.PATH, description="As the job's handle has it.")
 _SLUG = OpenApiParameter("slug", str, OpenApiParameter.PATH, description="The tenant's, as in its endpoint's URL.")
-_ERRORS = {401: ErrorBody, 404: ErrorBody}
+_ERRORS = {401: ErrorBody, 404: ErrorBody, 429: ErrorBody}
 
 
 class Pages(CursorPagination):
@@ -148,6 +148,17 @@ class JobResult(Base):
         if view.forgotten:
             raise Refused(status=410, reason="forgotten", message="The result was kept for its time and is gone.")
         return Response(ResultBody(_result(view)).data)
+
+
+class Nothing(Base):
+    """Whatever else lies below `/api/v1/`: answered in the API's own words, whatever the method and the credential."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    schema = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise nothing_here()
 
 
 def _found(caller: Caller, job_id: str, *, content: bool = False) -> View:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from jobs.asking import asked_inputs
 from jobs.models import Allowance
 from tenants.models import Tenant
 from tests.cast import Cast
@@ -86,9 +87,7 @@ def asks(task: dict[str, Any], **messages: str) -> None:
     claim(task)
     schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
     asked = {key: {"message": message, "requestedSchema": schema} for key, message in messages.items()}
-    change(
-        task, "state = 'input_required', inputs = %s::jsonb", json.dumps({"asked": json.dumps(asked), "answered": []})
-    )
+    change(task, "state = 'input_required', inputs = %s", asked_inputs(asked))
 
 
 def tell(cast: Cast, task: dict[str, Any], **news: Any) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from gateway import tasks
 from lib import events
 from tenants.models import Scope
 from tests.cast import Cast
-from tests.gateway.following import CORE, change, claim, end, get, lasting, start, streaming, tell, waiting
+from tests.gateway.following import CORE, change, claim, end, get, job_of, lasting, start, streaming, tell, waiting
 from tests.host import MODERN, REVISIONS, Host
+from tests.jobs.place import Placed
 from tests.ledger import calls
 from tests.postgres import as_app
 from tests.waiting import until
@@ -100,6 +102,12 @@ def test_a_tool_that_answers_at_once_refuses_to_be_a_task(cast: Cast, core: Core
     answer = core().request("tools/call", {"name": "echo", "arguments": {"text": "hello"}, "task": {}})
     assert (answer.status, answer.error["code"]) == (200, -32601)
     assert not calls(cast, cast.acme, "echo", "call.started")
+
+
+def test_a_job_tool_refuses_to_be_a_task(cast: Cast, core: Core) -> None:
+    lasting(cast)
+    params = {"name": "get_job_status", "arguments": {"job_id": start(core())["taskId"]}, "task": {}}
+    assert core().request("tools/call", params).error["code"] == -32601
 
 
 def test_a_tool_that_must_be_a_task_refuses_to_be_none(cast: Cast, core: Core) -> None:
@@ -275,6 +283,30 @@ def test_cancelling_shows_at_once_and_only_once(cast: Cast, core: Core) -> None:
         assert get(asking, task)["status"] == "cancelled"
         assert ask(asking, "tasks/cancel", task).error["code"] == -32602
         assert ask(asking, "tasks/result", task).error["code"] == -32600
+
+
+def test_a_task_that_was_said_to_be_cancelled_stays_so_whatever_its_tool_gives_then(
+    cast: Cast, core: Core, worker: int, tmp_path: Path
+) -> None:
+    lasting(cast, "succeed_when_told_to_stop", run=True, timeout=60)
+    asking, job = core(), str(tmp_path / "marks")
+    task = start(asking, "succeed_when_told_to_stop", path=job)
+    until(lambda: Path(job).exists())
+    assert ask(asking, "tasks/cancel", task).result["status"] == "cancelled"
+    placed = Placed(id=job_of(task).id)
+    seen: set[str] = set()
+
+    def ended() -> bool:
+        seen.add(get(asking, task)["status"])
+        return placed.row()["ended_at"] is not None
+
+    until(ended, within=20)
+    row = placed.row()
+    assert (row["state"], row["reason"], row["result"]) == ("cancelled", "cancelled", None)
+    assert seen | {get(asking, task)["status"]} == {"cancelled"}
+    assert ask(asking, "tasks/result", task).error["code"] == -32600
+    assert ("call.finished", "ok") in placed.events(), "the tool did give something"
+    assert placed.events()[-1] == ("job.ended", "cancelled")
 
 
 def test_what_has_ended_cannot_be_cancelled(cast: Cast, core: Core) -> None:

@@ -104,3 +104,14 @@ async def mark_and_quit(path: str, ctx: Context, how: str) -> str:
     asyncio.get_running_loop().call_soon(sys.exit, 3)
     await asyncio.sleep(60)
     return "never"
+
+
+@function()
+async def succeed_when_told_to_stop(path: str, ctx: Context) -> str:
+    """Leave a mark and wait; told to stop, take no notice and give a result a moment later."""
+    _mark(path, ctx)
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        await asyncio.sleep(0.3)
+    return "done all the same"

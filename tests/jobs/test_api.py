@@ -290,6 +290,26 @@ def test_a_method_that_is_not_there_is_refused_in_json(scene: Front) -> None:
             assert "GET" in answer.headers["allow"]
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "HEAD", "PROPFIND"])
+@pytest.mark.parametrize("path", ["", "nonsense", "t/", "t/x/jobs", "t/x/jobs/1/2/3", "t/x/tools/", "a%0Ab/%00"])
+def test_a_path_that_is_not_there_is_answered_like_all_else(scene: Front, path: str, method: str) -> None:
+    with scene.with_key(None, accept="text/html") as client:
+        answer = client.request(method, f"{scene.base}/api/v1/{path}", headers={"origin": scene.base})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/json")
+    assert "no-store" in answer.headers["cache-control"]
+    assert answer.headers["access-control-allow-origin"] == scene.base
+    if method != "HEAD":
+        assert error(answer) == {"reason": "not_found", "message": "There is nothing here.", "retryable": False}
+
+
+def test_the_document_is_only_read(scene: Front) -> None:
+    with scene.with_key(None) as client:
+        answer = client.post(f"{scene.base}/api/v1/openapi.json")
+        assert (answer.status_code, error(answer)["reason"]) == (405, "wrong_method")
+        assert "GET" in answer.headers["allow"]
+        assert client.head(f"{scene.base}/api/v1/openapi.json").status_code == 200
+
+
 @pytest.mark.parametrize("path", ["jobs/", "jobs/{}/events"])
 def test_pages_of_allowed_origins_may_ask_and_others_may_not(scene: Front, path: str) -> None:
     path = path.format(scene.job(scene.cast.uma).id)

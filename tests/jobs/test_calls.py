@@ -15,6 +15,7 @@ import pytest
 from audit.models import Event, Outcome
 from jobs import calls as job_calls
 from jobs import rows
+from jobs.asking import asked_inputs
 from jobs.values import Answer, Handle, View
 from lib import events
 from policy.decide import Refusal
@@ -40,6 +41,9 @@ def scene(cast: Cast) -> Scene:
     cast.tool(cast.acme, "shout", runs="automatic", wait=20, scopes=["tickets.read"])
     cast.tool(cast.acme, "long_text", runs="background", max_result=1024)
     cast.tool(cast.acme, "linger", runs="background")
+    shouting = {"config": {"function": "shout"}, "read_only": False, "destructive": False}
+    cast.tool(cast.acme, "order", runs="automatic", wait=20, idempotent=False, **shouting)
+    cast.tool(cast.acme, "replace", runs="automatic", wait=20, idempotent=True, **shouting)
     return Scene(uma=desk(cast, cast.uma), adam=desk(cast, cast.adam))
 
 
@@ -52,7 +56,7 @@ async def test_a_tool_that_runs_while_its_host_waits_leaves_no_job(scene: Scene,
     answer = await scene.uma.call("echo", {"text": "a"}, follow=FOLLOWING)
     assert isinstance(answer, Result)
     async with hand() as other:
-        assert not await other.rows("SELECT FROM jobs_job WHERE tenant_id = %s", scene.uma.caller.tenant_id)
+        assert not await other.rows("SELECT id FROM jobs_job WHERE tenant_id = %s", scene.uma.caller.tenant_id)
 
 
 async def test_a_background_job_gives_its_handle_at_once(scene: Scene, running: None) -> None:
@@ -70,12 +74,12 @@ async def test_who_follows_gets_the_handle_at_once_whatever_the_tool_waits_for_o
 Called = asyncio.Task[Answer | None]
 
 
-async def waited_for(who: Desk, scope: anyio.CancelScope | None = None) -> tuple[Called, View]:
+async def waited_for(who: Desk, scope: anyio.CancelScope | None = None, *, tool: str = "shout") -> tuple[Called, View]:
     """A call that waits for its job, and the job. scope: what the gateway cancels when the host goes away."""
 
     async def in_scope() -> Answer | None:
         with scope or anyio.CancelScope():
-            return await who.call("shout", {"text": "a"})
+            return await who.call(tool, {"text": "a"})
         return None
 
     call = asyncio.create_task(in_scope())
@@ -99,8 +103,8 @@ async def test_an_automatic_job_that_asks_gives_its_handle(scene: Scene, running
     async with hand() as worker:
         await worker.begin(job)
         await worker.rows(
-            "UPDATE jobs_job SET state = 'input_required', inputs = %s::jsonb WHERE id = %s",
-            '{"asked": "{}", "answered": []}',
+            "UPDATE jobs_job SET state = 'input_required', inputs = %s WHERE id = %s",
+            asked_inputs({}),
             job.id,
         )
         await events.publish(events.Event(tenant_id=job.tenant_id, job_id=job.id, kind="state", state="input_required"))
@@ -140,6 +144,78 @@ async def test_a_host_that_goes_away_stops_nothing_that_the_same_call_has_joined
     scope = anyio.CancelScope()
     call, job = await waited_for(scene.uma, scope)
     handle(await scene.uma.call("shout", {"text": "a"}, follow=FOLLOWING))
+    await left(call, scope)
+    async with hand() as other:
+        assert (await other.row(job.id))["cancel_at"] is None
+
+
+async def test_a_host_that_goes_away_stops_nothing_that_has_begun_and_may_not_be_run_twice(
+    scene: Scene, running: None
+) -> None:
+    scope = anyio.CancelScope()
+    call, job = await waited_for(scene.uma, scope, tool="order")
+    async with hand() as worker:
+        await worker.begin(job)
+        await left(call, scope)
+        assert (await worker.row(job.id))["cancel_at"] is None
+    again = handle(await scene.uma.call("order", {"text": "a"}, follow=FOLLOWING))
+    assert (again.joined, again.view.id) == (True, job.id)
+
+
+async def test_what_an_upstream_was_given_already_is_not_stopped_while_it_waits_for_its_next_worker(
+    scene: Scene, running: None
+) -> None:
+    scope = anyio.CancelScope()
+    call, job = await waited_for(scene.uma, scope, tool="order")
+    async with hand() as worker:
+        fence = await worker.begin(job)
+        await worker.rows("SELECT jobs_beat(%s, %s, 60, NULL, NULL, NULL, %s::jsonb)", job.id, fence, '{"id": "7"}')
+        await worker.rows("SELECT jobs_release(%s, %s, 0, false, 'hub_stopped')", job.id, fence)
+        await left(call, scope)
+        row = await worker.row(job.id)
+    assert (row["state"], row["cancel_at"]) == ("queued", None)
+
+
+@pytest.mark.parametrize(("tool", "begun"), [("order", False), ("replace", False), ("replace", True)])
+async def test_a_host_that_goes_away_stops_what_may_be_run_again(
+    scene: Scene, running: None, tool: str, begun: bool
+) -> None:
+    scope = anyio.CancelScope()
+    call, job = await waited_for(scene.uma, scope, tool=tool)
+    async with hand() as worker:
+        if begun:
+            await worker.begin(job)
+        await left(call, scope)
+        row = await worker.row(job.id)
+    assert (row["cancel_at"] is not None, row["cancelled_by"]) == (True, scene.uma.caller.username)
+
+
+async def test_a_job_that_begins_just_as_its_host_goes_away_is_not_stopped(scene: Scene, running: None) -> None:
+    scope = anyio.CancelScope()
+    call, job = await waited_for(scene.uma, scope, tool="order")
+    async with hand() as worker:
+        fence = await worker.take(job)
+        async with worker._conn.transaction():
+            await worker.rows("SELECT jobs_begin(%s, %s)", job.id, fence)
+            leaving = asyncio.create_task(left(call, scope))
+            async with asyncio.timeout(10):
+                while not await worker.rows(
+                    "SELECT pid FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+                ):
+                    await worker.rows("SELECT pg_stat_clear_snapshot()")
+        await leaving
+        assert (await worker.row(job.id))["cancel_at"] is None
+
+
+async def test_a_host_that_goes_away_while_postgres_does_too_stops_nothing_and_breaks_nothing(
+    scene: Scene, running: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise psycopg.OperationalError
+
+    scope = anyio.CancelScope()
+    call, job = await waited_for(scene.uma, scope)
+    monkeypatch.setattr(rows, "cancel_unless_shared", away)
     await left(call, scope)
     async with hand() as other:
         assert (await other.row(job.id))["cancel_at"] is None
