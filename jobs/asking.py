@@ -1,4 +1,4 @@
-"""Asking in the middle of a job: the row holds the questions and, sealed, the answers; the worker keeps its lease."""
+"""Asking in the middle of a job: the row holds the questions and the answers, sealed; the worker keeps its lease."""
 
 import time
 import uuid
@@ -45,21 +45,23 @@ async def ask(
     return {key: Reply(action=found["action"], content=found["content"]) for key, found in answers.items()}
 
 
-def open_questions(inputs: Any) -> dict[str, dict[str, Any]]:
-    """What of a row's `inputs` has not been answered."""
+def open_questions(inputs: bytes | memoryview | None) -> dict[str, dict[str, Any]]:
+    """What of a row's `inputs` has not been answered. Raises lib.seal.SealError when no key opens it."""
     if not inputs:
         return {}
-    return {key: question for key, question in orjson.loads(inputs["asked"]).items() if key not in inputs["answered"]}
+    found = sealed.unseal_arguments(inputs)
+    return {key: question for key, question in found["asked"].items() if key not in found["answered"]}
 
 
-def answered(inputs: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+def answered(inputs: bytes | memoryview, keys: Iterable[str]) -> bytes:
     """The row's `inputs` once these are answered too."""
-    return {**inputs, "answered": sorted({*inputs["answered"], *keys})}
+    found = sealed.unseal_arguments(inputs)
+    return sealed.seal_arguments({**found, "answered": sorted({*found["answered"], *keys})})
 
 
-def _inputs(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row keeps. The questions as text, since jsonb would lose the order of a form's fields."""
-    return {"asked": orjson.dumps(asked).decode(), "answered": []}
+def asked_inputs(asked: Mapping[str, Any]) -> bytes:
+    """What a row keeps of questions that nobody has answered yet."""
+    return sealed.seal_arguments({"asked": asked, "answered": []})
 
 
 def accepted_answers(asked: Mapping[str, Mapping[str, Any]], responses: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -89,11 +91,11 @@ def _check(question: Question) -> None:
 async def _put(tenant_id: int, job_id: uuid.UUID, fence: int, asked: Mapping[str, Any]) -> None:
     async with db.tenant_write(tenant_id) as conn:
         cursor = await conn.execute(
-            "UPDATE jobs_job SET state = 'input_required', inputs = %s::jsonb, answers = NULL,"
+            "UPDATE jobs_job SET state = 'input_required', inputs = %s, answers = NULL,"
             " changed_at = clock_timestamp()"
             " WHERE id = %s AND fence = %s AND state = 'running' AND cancel_at IS NULL"
             " RETURNING username, credential, client, via, tool",
-            [orjson.dumps(_inputs(asked)).decode(), job_id, fence],
+            [asked_inputs(asked), job_id, fence],
         )
         row = await cursor.fetchone()
         if row is None:

@@ -11,7 +11,7 @@ class SealError(Exception):
     """What was sealed cannot be opened with any of the keys at hand."""
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # all of them, and the newest alone
 def _keyring(keys: tuple[str, ...]) -> MultiFernet:
     try:
         return MultiFernet([Fernet(key.strip()) for key in keys])
@@ -38,6 +38,15 @@ def unseal(sealed: bytes | memoryview) -> str:
 def reseal(sealed: bytes | memoryview) -> bytes:
     """The same secret under the newest key, for rotation; raises SealError when no key opens it."""
     return seal(unseal(sealed))
+
+
+def newest(sealed: bytes | memoryview) -> bool:
+    """Whether it is under the newest key already; False for what no key opens, which `reseal` says."""
+    try:
+        _keyring(tuple(settings.SEAL_KEYS[:1])).decrypt(bytes(sealed))
+    except InvalidToken:
+        return False
+    return True
 
 
 def digest(data: bytes) -> str:

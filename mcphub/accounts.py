@@ -162,3 +162,14 @@ class MFAAdapter(DefaultMFAAdapter):
 
     def decrypt(self, encrypted_text: str) -> str:
         return seal.unseal(encrypted_text.encode())
+
+
+def reseal_factors() -> int:
+    """Seal what authenticator apps and recovery codes rest on with the newest key; how many. Raises SealError."""
+    factors = Authenticator.objects.select_for_update().exclude(type=Authenticator.Type.WEBAUTHN)
+    with transaction.atomic():
+        for factor in (found := list(factors)):
+            sealed = {name: factor.data[name] for name in ("secret", "seed") if name in factor.data}
+            factor.data |= {name: seal.reseal(secret.encode()).decode() for name, secret in sealed.items()}
+            factor.save(update_fields=["data"])
+    return len(found)

@@ -1,12 +1,15 @@
 """Asking in the middle of a job: the worker waits with its lease, answers fit, and only the person asked answers."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
+from django.test import override_settings
 
 from jobs import asking, rows
 from jobs.models import State
@@ -183,14 +186,43 @@ async def test_nobody_answers_for_somebody_else(scene: Scene, asked: Asked) -> N
     assert sorted(view.asked) == ["name", "size"]
 
 
-async def test_answers_are_sealed_and_go_with_the_end(scene: Scene, asked: Asked) -> None:
+async def test_questions_and_answers_are_sealed_and_go_with_the_end(scene: Scene, asked: Asked) -> None:
     await answer(scene.uma, asked.job, {"name": {"action": "accept", "content": {"name": "hunter2"}}})
     (row,) = await asked.worker.rows("SELECT t::text AS said FROM jobs_job t WHERE id = %s", asked.job.id)
-    assert "hunter2" not in row["said"]
-    assert b"hunter2".hex() not in row["said"]
+    for content in ("hunter2", "How big?"):
+        assert content not in row["said"]
+        assert content.encode().hex() not in row["said"]
     await asked.worker.finish(asked.job, asked.fence)
     ended = await asked.worker.row(asked.job.id)
     assert (ended["inputs"], ended["answers"]) == (None, None)
+
+
+async def test_news_of_a_job_that_asks_and_its_entries_say_nothing_of_what_it_asks(scene: Scene, running: None) -> None:
+    job = await scene.uma.start("greet_by_name")
+    async with hand() as worker, await psycopg.AsyncConnection.connect(os.environ["DATABASE_URL"]) as listener:
+        await listener.set_autocommit(True)
+        await listener.execute("LISTEN mcphub")
+        fence = await worker.begin(job)
+        waiting = asyncio.create_task(asking.ask(job.tenant_id, job.id, fence, BOTH, patience=30))
+        await until(worker, job, State.INPUT)
+        await answer(scene.uma, job, {"name": ACCEPTED, "size": {"action": "decline"}})
+        await waiting
+        news = [one.payload async for one in listener.notifies(timeout=5, stop_after=2) if str(job.id) in one.payload]
+        entries = await worker.rows("SELECT e::text AS said FROM audit_entry e WHERE subject = %s", f"job {job.id}")
+    assert len(news) == 2
+    for said in (*news, *(row["said"] for row in entries)):
+        assert not any(content in said for content in ("Who?", "How big?", "Dana"))
+
+
+async def test_questions_that_no_key_opens_are_not_shown_and_fail_no_list(
+    scene: Scene, asked: Asked, caplog: pytest.LogCaptureFixture
+) -> None:
+    with override_settings(SEAL_KEYS=[Fernet.generate_key().decode()]):
+        (view,) = await rows.listing(scene.uma.caller)
+        assert (view.state, view.asked) == (State.INPUT, {})
+        await answer(scene.uma, asked.job, {"name": ACCEPTED})
+    assert str(asked.job.id) in caplog.text
+    assert (await asked.worker.row(asked.job.id))["answers"] is None
 
 
 async def test_answers_to_what_asks_no_more_do_nothing(scene: Scene, asked: Asked) -> None:

@@ -34,6 +34,16 @@ def test_keys_rotate() -> None:
             seal.unseal(sealed)
 
 
+def test_what_is_under_the_newest_key_is_told_from_what_is_not() -> None:
+    with keys(OLD):
+        sealed = seal.seal("hunter2")
+        assert seal.newest(sealed)
+    with keys(NEW, OLD):
+        assert not seal.newest(sealed)
+        assert seal.newest(memoryview(seal.reseal(sealed)))
+    assert not seal.newest(b"nonsense")
+
+
 @pytest.mark.parametrize("open_", [seal.unseal, seal.reseal])
 def test_a_secret_of_another_key_says_what_to_do(open_: object) -> None:
     with keys(OLD):

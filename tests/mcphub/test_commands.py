@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
 from cryptography.fernet import Fernet
 from django.test import override_settings
 
 from audit.models import Entry
 from jobs.actions import add_hook
+from jobs.models import State
+from jobs.sealed import unseal_arguments
 from lib import db
 from lib.seal import unseal
 from policy.models import Limit
@@ -20,6 +24,8 @@ from tenants.models import Member, Tenant
 from tests.cast import Cast
 from tests.gateway.conftest import host
 from tests.host import Host
+from tests.jobs.made import made, slow_tool
+from tests.postgres import as_owner
 from tools.actions import set_secret
 from tools.models import Connection, Tool
 
@@ -162,12 +168,21 @@ def test_demo_twice_keeps_data_and_edits() -> None:
         assert Connection.objects.get().base_url == "http://127.0.0.1:10"
 
 
+@pytest.fixture
+def _no_other_jobs() -> None:
+    """Other tests leave some that no key opens."""
+    with as_owner() as conn:
+        conn.execute("DELETE FROM jobs_delivery; DELETE FROM jobs_callback; DELETE FROM jobs_job")
+
+
+@pytest.mark.usefixtures("_no_other_jobs")
 def test_reseal_lets_an_old_key_be_dropped(cast: Cast) -> None:
     old, new = os.environ["SEAL_KEYS"], Fernet.generate_key().decode()
     with cast.see(cast.acme):
         connection = Connection.objects.create(tenant=cast.acme, name="Upstream", base_url="https://example.com")
         set_secret(connection, "s3cret", actor=cast.olga)
         hook, signs = add_hook(cast.acme, "https://hooks.example.com/", actor=cast.olga)
+    job = made(cast, cast.uma, slow_tool(cast), State.QUEUED)
     try:
         ended = manage("reseal", SEAL_KEYS=f"{new},{old}")
         assert ended.returncode == 0, ended.stderr
@@ -177,9 +192,38 @@ def test_reseal_lets_an_old_key_be_dropped(cast: Cast) -> None:
             assert unseal(connection.secret or b"") == "s3cret"
             hook.refresh_from_db()
             assert unseal(hook.secret) == signs
-            assert Entry.objects.filter(tenant_id=cast.acme.pk, reason="resealed the secret of").count() == 2
+            job.refresh_from_db()
+            assert unseal_arguments(job.arguments or b"") == {"text": "hello"}
+            said = Entry.objects.filter(tenant_id=cast.acme.pk, reason__startswith="resealed").order_by("id")
+            assert [entry.reason for entry in said] == ["resealed the secret of"] * 2 + ["resealed the jobs of"]
     finally:
         manage("reseal", SEAL_KEYS=f"{old},{new}")
+
+
+def test_reseal_keeps_second_factors(cast: Cast) -> None:
+    old, new = os.environ["SEAL_KEYS"], Fernet.generate_key().decode()
+    app = TOTP.activate(cast.uma, "JBSWY3DPEHPK3PXP").instance
+    codes = RecoveryCodes.activate(cast.uma).instance
+    usable = RecoveryCodes(codes).get_unused_codes()
+    try:
+        ended = manage("reseal", SEAL_KEYS=f"{new},{old}")
+        assert ended.returncode == 0, ended.stderr
+        with override_settings(SEAL_KEYS=[new]):
+            app.refresh_from_db()
+            assert unseal(app.data["secret"].encode()) == "JBSWY3DPEHPK3PXP"
+            codes.refresh_from_db()
+            assert RecoveryCodes(codes).get_unused_codes() == usable
+    finally:
+        manage("reseal", SEAL_KEYS=f"{old},{new}")
+
+
+@pytest.mark.usefixtures("_no_other_jobs")
+def test_reseal_names_a_job_that_no_key_opens_and_ends_with_an_error(cast: Cast) -> None:
+    lost = made(cast, cast.uma, slow_tool(cast), State.SUCCEEDED, answers=b"nonsense")
+    ended = manage("reseal")
+    assert ended.returncode == 1
+    assert f"no key opens what is kept of job {lost.pk}." in ended.stderr
+    assert "Put back the keys" in ended.stderr
 
 
 def test_reseal_without_the_key_a_secret_was_sealed_with_changes_nothing(cast: Cast) -> None:
