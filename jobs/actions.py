@@ -1,12 +1,13 @@
 """Writing hooks, as verbs. Each is one transaction with its ledger entry."""
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from access.outside import private_hosts
-from audit import changes
+from audit import changes, entries
 from jobs.hooks import new_secret
 from jobs.models import Hook
 from lib import seal
@@ -24,13 +25,12 @@ def add_hook(tenant: Tenant, url: str, *, actor: User) -> tuple[Hook, str]:
     Raises ValidationError for a URL that the hub would not send to, and for one hook too many.
     """
     check_url(url)
+    Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)  # of two at once, the second counts the first
     if Hook.objects.filter(tenant=tenant).count() >= MOST_HOOKS:
         raise ValidationError(f"A tenant has at most {MOST_HOOKS} hooks; remove one that is not needed.")
     secret = new_secret()
     hook = Hook.objects.create(tenant=tenant, url=url, secret=seal.seal(secret), created_by=actor)
-    changes.record(
-        tenant_id=tenant.pk, actor=actor.username, verb="created", subject=hook, after=changes.snapshot(hook)
-    )
+    changes.record(tenant_id=tenant.pk, actor=actor.username, verb="created", subject=hook, after=_snapshot(hook))
     return hook, secret
 
 
@@ -39,7 +39,7 @@ def change_hook(hook: Hook, *, url: str, enabled: bool, actor: User) -> Hook:
     """Another URL for a hook, or its switch; what waits for it is sent to the new URL."""
     if url != hook.url:
         check_url(url)
-    before = changes.snapshot(Hook.objects.select_for_update().get(pk=hook.pk))
+    before = _snapshot(Hook.objects.select_for_update().get(pk=hook.pk))
     hook.url, hook.enabled, hook.failing_since = url, enabled, None
     hook.save(update_fields=["url", "enabled", "failing_since"])
     changes.record(
@@ -48,7 +48,7 @@ def change_hook(hook: Hook, *, url: str, enabled: bool, actor: User) -> Hook:
         verb="changed",
         subject=hook,
         before=before,
-        after=changes.snapshot(hook),
+        after=_snapshot(hook),
     )
     return hook
 
@@ -66,9 +66,14 @@ def renew_hook_secret(hook: Hook, *, actor: User) -> str:
 @transaction.atomic
 def remove_hook(hook: Hook, *, actor: User) -> None:
     """Delete a hook with the log of its deliveries."""
-    before = changes.snapshot(hook)
+    before = _snapshot(hook)
     changes.record(tenant_id=hook.tenant_id, actor=actor.username, verb="deleted", subject=hook, before=before)
     hook.delete()
+
+
+def _snapshot(hook: Hook) -> dict[str, Any]:
+    """For the ledger: of the URL its origin, and a digest by which another path is seen to be another one."""
+    return {**changes.snapshot(hook), "url": {"origin": hook.origin, "digest": entries.digest(hook.url)}}
 
 
 def check_url(url: str) -> None:

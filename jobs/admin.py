@@ -284,7 +284,7 @@ class HookAdmin(TenantAdmin):
 class DeliveryAdmin(TenantAdmin):
     """What was sent to hooks and what came back."""
 
-    list_display = ("job_link", tenant_column, "hook", "state_label", "attempts", "answer", "tried", "next_try")
+    list_display = ("job_link", tenant_column, "hook_link", "state_label", "attempts", "answer", "tried", "next_try")
     list_filter = (TenantFilter, ("state", ChoicesDropdownFilter))
     list_filter_submit = True
     list_per_page = 50
@@ -317,6 +317,10 @@ class DeliveryAdmin(TenantAdmin):
     @display(description="job")
     def job_link(self, delivery: Delivery) -> SafeString:
         return _link(reverse("admin:jobs_job_change", args=[delivery.job_id]), delivery.job.tool)
+
+    @display(description="hook")
+    def hook_link(self, delivery: Delivery) -> SafeString:
+        return _link(reverse("admin:jobs_hook_change", args=[delivery.hook_id]), delivery.hook.url)
 
     @display(description="state", label={"Waiting": "info", "Delivered": "success", "Given up": "danger"})
     def state_label(self, delivery: Delivery) -> str:

@@ -2,6 +2,7 @@
 beat costs nothing."""
 
 import asyncio
+import logging
 from datetime import timedelta
 
 from django.conf import settings
@@ -10,6 +11,10 @@ from django.utils import timezone
 from jobs import wake
 from lib import db, storage
 
+log = logging.getLogger(__name__)
+
+_MOST_ROUNDS = 50
+"""Batches that are forgotten in a row, of a thousand jobs each."""
 _LONGEST_KEPT = timedelta(days=32)
 """No result is kept longer (`tools.Definition.keep_hours`): what still lies there belongs to no row."""
 
@@ -27,6 +32,19 @@ def sweep_seconds() -> float:
 
 async def forget() -> None:
     """Drop what was kept of jobs whose time is over, and what lies in storage and no row has named for too long."""
-    for (key,) in await db.lane("jobs forget").fetch("SELECT jobs_forget()", []):
-        await asyncio.to_thread(storage.delete, key)
+    for _ in range(_MOST_ROUNDS):
+        ((keys, more),) = await db.lane("jobs forget").fetch("SELECT keys, more FROM jobs_forget()", [])
+        deleted = [await asyncio.to_thread(_deleted, key) for key in keys]
+        if not more or not all(deleted):
+            break
     await asyncio.to_thread(storage.clear, (timezone.now() - _LONGEST_KEPT).date())
+
+
+def _deleted(key: str) -> bool:
+    """No row names it any more, so one that the storage keeps must not keep the others; it goes with its day."""
+    try:
+        storage.delete(key)
+    except Exception as problem:  # each storage has errors of its own
+        log.warning("a result that is over could not be deleted: %s", type(problem).__name__)
+        return False
+    return True

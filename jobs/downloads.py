@@ -18,7 +18,7 @@ from tools.values import ABSENT, Result, Text
 
 log = logging.getLogger(__name__)
 
-_ALIKE = {
+STRICT = {
     # A browser must neither run it, nor guess what it is, nor tell anybody where it came from.
     "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -32,18 +32,26 @@ _ALIKE = {
 @require_safe
 @own_transactions
 def download(request: HttpRequest, token: str) -> HttpResponse:
-    """The whole result, or 404: forged, expired, forgotten, or of somebody who may no longer act.
+    """The whole result, or 404: forged, expired, forgotten, or of somebody who may no longer act. 503 while the storage
+    is away.
 
     Asks for no cookie and no credential, as hosts open it that have none.
     """
     row = _row(token)
-    result = _whole(row) if row is not None else None
+    try:
+        result = _whole(row) if row is not None else None
+    except storage.Away as problem:
+        log.error("the result of a job cannot be given for now: %s", problem)  # noqa: TRY400
+        later = "The result is there, but cannot be read for the moment. Open the link again in a minute.\n"
+        return HttpResponse(
+            later, status=503, content_type="text/plain; charset=utf-8", headers={**STRICT, "Retry-After": "60"}
+        )
     if row is None or result is None:
         gone = "There is nothing here. A link to a result expires; ask for the result again to get a new one.\n"
-        return HttpResponse(gone, status=404, content_type="text/plain; charset=utf-8", headers=_ALIKE)
+        return HttpResponse(gone, status=404, content_type="text/plain; charset=utf-8", headers=STRICT)
     kind = mime_type(result)
     name = f"{row.tool}-{row.pk}.{'txt' if kind == 'text/plain' else 'json'}"
-    headers = {**_ALIKE, "Content-Disposition": f'attachment; filename="{name}"'}
+    headers = {**STRICT, "Content-Disposition": f'attachment; filename="{name}"'}
     return HttpResponse(_content(result), content_type=f"{kind}; charset=utf-8", headers=headers)
 
 

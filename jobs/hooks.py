@@ -14,6 +14,7 @@ import logging
 import random
 import secrets
 import time
+import traceback
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +28,7 @@ from psycopg.rows import class_row
 from access.outside import private_hosts
 from audit.entries import instance
 from audit.models import Event
+from jobs.models import origin
 from lib import db, fetch, redact, seal
 
 log = logging.getLogger(__name__)
@@ -121,8 +123,10 @@ async def _deliver(delivery: int, tenant_id: int) -> None:
             await _record(message, await _send(message))
     except db.UNREACHABLE:
         log.warning("a delivery to a hook waits: Postgres cannot be reached")
-    except Exception:
-        log.exception("delivery %s failed inside the hub", delivery)
+    except Exception as problem:
+        # Without what the exception says, which may be the hook's whole URL.
+        places = "".join(traceback.format_tb(problem.__traceback__))
+        log.error("delivery %s failed inside the hub: %s\n%s", delivery, type(problem).__name__, places)  # noqa: TRY400
 
 
 async def _message(delivery: int, tenant_id: int) -> _Message | None:
@@ -218,9 +222,11 @@ async def _settle(
 
 
 async def _switch_off(conn: AsyncConnection[Any], message: _Message) -> None:
-    """410: the receiver wants no more, as the specification has it. What still waits for it is given up with it."""
+    """410: the receiver wants no more, as the specification has it. What still waits for it is given up with it. Not so
+    when the hook leads elsewhere by now."""
     cursor = await conn.execute(
-        "UPDATE jobs_hook SET enabled = false WHERE id = %s AND enabled RETURNING id", [message.hook_id]
+        "UPDATE jobs_hook SET enabled = false WHERE id = %s AND url = %s AND enabled RETURNING id",
+        [message.hook_id, message.url],
     )
     if not await cursor.fetchall():
         return
@@ -233,7 +239,7 @@ async def _switch_off(conn: AsyncConnection[Any], message: _Message) -> None:
         "instance_id": str(instance()),
         "actor": "system",
         "reason": "switched off",
-        "subject": f"jobs.Hook:{message.hook_id} {message.url}"[:200],
+        "subject": f"jobs.Hook:{message.hook_id} {origin(message.url)}"[:200],
         "detail": {"note": "Its receiver answers 410 Gone."},
     }
     await conn.execute("SELECT audit_append(%s::jsonb)", [orjson.dumps([entry]).decode()])

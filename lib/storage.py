@@ -24,6 +24,10 @@ class Missing(Exception):
     """There is nothing under that key."""
 
 
+class Away(Exception):
+    """The storage failed, each kind with an error of its own."""
+
+
 def new_key(job_id: uuid.UUID, now: datetime.datetime) -> str:
     """A key that no other attempt at the same job writes to. By days, so that what nobody names can be cleared."""
     return f"{now:%Y-%m-%d}/{job_id}-{secrets.token_hex(8)}"
@@ -35,7 +39,7 @@ async def put(key: str, data: bytes) -> None:
 
 
 async def get(key: str) -> bytes:
-    """What was put; raises Missing."""
+    """What was put; raises Missing, or Away."""
     return await asyncio.to_thread(read, key)
 
 
@@ -47,6 +51,8 @@ def read(key: str) -> bytes:
             return found
     except FileNotFoundError:
         raise Missing(key) from None
+    except Exception as problem:
+        raise Away(f"the storage of results failed: {type(problem).__name__}") from problem
 
 
 def delete(key: str) -> None:
@@ -91,12 +97,15 @@ def _write(key: str, data: bytes) -> None:
     storage = _storage()
     name = storage.save(key, ContentFile(data))
     with suppress(NotImplementedError):  # storages that are no folder have no paths
-        _sync(Path(storage.path(name)))
+        _sync(Path(storage.path(name)), Path(storage.path("")))
 
 
-def _sync(file: Path) -> None:
-    """Through the file and its folder to the disk: the row that names it will be there after a power cut."""
-    for path in (file, file.parent):
+def _sync(file: Path, root: Path) -> None:
+    """Through the file, its folder and the one that names its folder, as the first of a day made it, to the disk: the
+    row that names the file will be there after a power cut."""
+    for path in (file, file.parent, file.parent.parent):
+        if not path.is_relative_to(root):
+            break
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -16,7 +16,6 @@ from access.admit import record_use
 from audit.writer import open_writer
 from jobs import chores as job_chores
 from jobs import hooks
-from jobs.hooks import deliver_due
 from lib import db, events, fetch, rls, seal
 from mcphub import celery, mail
 from policy.take import forget
@@ -60,10 +59,9 @@ async def _chores(role: Role) -> AsyncIterator[None]:
     """Bookkeeping beside the calls. That of jobs is every process's, so that it goes on when beat does not."""
     ending = asyncio.Event()
     rounds = [(job_chores.sweep_seconds(), [job_chores.sweep]), (SLOW_CHORES, [job_chores.forget])]
-    if role == "worker":
-        rounds += [(CHORES, [deliver_due])]
+    rounds += [(CHORES, [hooks.deliver_due])]
     if role == "web":
-        rounds += [(CHORES, [record_use, forget]), (CHORES, [hooks.deliver_due])]
+        rounds += [(CHORES, [record_use, forget])]
         rounds += [(SLOW_CHORES, [clients.forget, _forget_sessions, clients.refresh_due])]
     tasks = [asyncio.create_task(_again_and_again(ending, seconds, *chores)) for seconds, chores in rounds]
     try:

@@ -267,7 +267,7 @@ MAX_BODY_BYTES = env.number("MAX_BODY_BYTES", 4 * 1024 * 1024, low=1024, high=64
 LEDGER_QUEUE = env.number("LEDGER_QUEUE", 2000, low=1, high=100000)
 
 # Jobs. Without a broker of its own the hub rings its workers through its Postgres.
-CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", "")
+CELERY_BROKER_URL = env.broker("CELERY_BROKER_URL")
 # Seconds a worker may be silent before its job is taken from it.
 JOBS_LEASE = env.number("JOBS_LEASE", 15, low=2, high=600)
 # Seconds a stopping worker lets its job go on, and seconds a cancelled job has before its process is ended.
@@ -276,6 +276,9 @@ JOBS_GRACE = env.number("JOBS_GRACE", 10, low=1, high=600)
 # How many jobs a tenant may have running and waiting, unless its own allowance says otherwise.
 JOBS_RUNNING = env.number("JOBS_RUNNING", 8, low=1, high=10000)
 JOBS_QUEUED = env.number("JOBS_QUEUED", 1000, low=1, high=1000000)
+# How many requests of one member may wait for jobs in one process, and how often one may look at them in a minute.
+JOBS_WAITS = env.number("JOBS_WAITS", 64, low=1, high=100_000)
+FOLLOWS_PER_MINUTE = env.number("FOLLOWS_PER_MINUTE", 600, low=0, high=1_000_000)
 # So many workers are kept for tenants that have nothing running.
 JOBS_KEPT_SLOTS = env.number("JOBS_KEPT_SLOTS", 1, low=0, high=1000)
 # A larger result, in bytes, goes to storage and not into the job's row.
@@ -311,15 +314,17 @@ LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"without_links": {"()": "mcphub.logs.WithoutLinks"}},
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     # What a visitor did wrong (403, 404) is no news; what the hub did wrong (500) is.
     "loggers": {
+        "botocore": {"level": "WARNING"},  # it says where it found its settings, in each thread
         "mcp": {"level": "WARNING"},
         "oauth2_provider": {"level": "ERROR"},  # it says client ids at WARNING, and oauthlib whole requests at DEBUG
         "oauthlib": {"level": "WARNING"},
         "psycopg.pool": {"level": "WARNING"},
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["without_links"]},
     },
 }

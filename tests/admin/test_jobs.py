@@ -42,7 +42,7 @@ def test_a_tenants_jobs_are_read_by_the_roles_that_read_its_ledger(
     cast: Cast, sign_in: SignIn, who: Callable[[Cast], User], status: int
 ) -> None:
     job, client = made(cast, cast.uma, slow_tool(cast)), sign_in(who(cast))
-    answers = [client.get(JOBS), client.get(f"{JOBS}{job.pk}/change/")]
+    answers = [client.get(f"{JOBS}?tenant={cast.acme.pk}"), client.get(f"{JOBS}{job.pk}/change/")]
     assert [answer.status_code for answer in answers] == [status, status]
     assert (str(job.pk) in answers[0].content.decode()) is (status == 200)
 
@@ -200,6 +200,7 @@ def test_what_was_sent_is_listed_with_what_came_back(cast: Cast, olga: Client) -
     shown = olga.get("/admin/jobs/delivery/").content.decode()
     assert "500 &lt;oops&gt;" in shown
     assert f"{JOBS}{job.pk}/change/" in shown
+    assert f'<a href="/admin/jobs/hook/{hook.pk}/change/">{URL}</a>' in shown
 
 
 # The whole hub
@@ -277,6 +278,8 @@ LONG: dict[str, tuple[Running, bool]] = {
     "long, as a job": (Running(runs=Runs.BACKGROUND, timeout=7200), False),
     "asynchronous upstream": (Running(asynchronous=True), True),
     "asynchronous upstream, as a job": (Running(runs=Runs.AUTOMATIC, asynchronous=True), False),
+    "called back": (Running(asynchronous=True, called_back=True), True),
+    "called back, as a job": (Running(runs=Runs.BACKGROUND, asynchronous=True, called_back=True), False),
 }
 
 

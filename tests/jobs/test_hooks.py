@@ -5,12 +5,15 @@ import base64
 import hashlib
 import hmac
 import json
+import queue
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
 
 from audit.models import Entry, Event
 from jobs import actions, hooks
@@ -169,6 +172,21 @@ async def test_a_receiver_that_is_gone_switches_its_hook_off(
         assert rows(conn, "SELECT FROM jobs_delivery WHERE job_id = %s", other.id) == []
 
 
+async def test_a_receiver_that_is_gone_does_not_switch_off_the_hook_that_leads_elsewhere_by_now(
+    running: None, cast: Cast, scene: Scene
+) -> None:
+    def move() -> None:
+        with cast.see(cast.acme):
+            actions.change_hook(scene.hook, url="https://hooks.example.com/new", enabled=True, actor=cast.olga)
+
+    await asyncio.to_thread(end, scene.job)
+    begun = await _message(scene)
+    await asyncio.to_thread(apart, move)
+    await hooks._record(begun, hooks._Outcome(status=410, said="no more"))
+    found = await asyncio.to_thread(scene.delivery)
+    assert (found.hook.url, found.hook.enabled) == ("https://hooks.example.com/new", True)
+
+
 def _changes(cast: Cast, hook: Hook) -> list[Entry]:
     with cast.see(cast.acme):
         found = Entry.objects.filter(event=Event.CHANGED, subject__startswith=f"jobs.Hook:{hook.pk} ")
@@ -259,6 +277,46 @@ def test_one_hook_is_given_a_few_at_a_time(scene: Scene) -> None:
     assert taken.count(cast.acme.pk) == 4
 
 
+def test_a_tenant_with_much_to_tell_does_not_keep_another_waiting(scene: Scene) -> None:
+    cast = scene.front.cast
+    with as_owner() as conn, conn.transaction(force_rollback=True):
+        conn.execute("DELETE FROM jobs_delivery")
+        hook = (
+            "INSERT INTO jobs_hook (tenant_id, url, secret, enabled, created_at)"
+            " VALUES (%s, 'https://hooks.example.com/x', '', true, now()) RETURNING id"
+        )
+        told = (
+            "INSERT INTO jobs_delivery (tenant_id, hook_id, job_id, state, attempts, created_at, due_at, said)"
+            " VALUES (%s, %s, %s, 'waiting', 0, now(), now() - %s::interval, '')"
+        )
+        for tenant, ago in [*[(cast.acme, "1 h")] * 20, (cast.beta, "0 s")]:
+            ((made,),) = rows(conn, hook, tenant.pk)
+            conn.execute(told, [tenant.pk, made, scene.job.id, ago])
+        taken = [tenant for _, tenant in rows(conn, "SELECT * FROM jobs_due(2, 4, 60)")]
+    assert sorted(taken) == sorted([cast.acme.pk, cast.beta.pk])
+
+
+def test_a_hook_that_is_being_deleted_does_not_stand_in_the_way_of_a_jobs_end(scene: Scene) -> None:
+    with as_owner(autocommit=False) as admin, ThreadPoolExecutor(1) as thread:
+        admin.execute("DELETE FROM jobs_hook WHERE id = %s", [scene.hook.pk])
+        ending = thread.submit(end, scene.job)
+        until(_waits_for_a_lock)
+        admin.commit()
+        ending.result(10)
+    assert scene.job.row()["state"] == "succeeded"
+
+
+def _waits_for_a_lock() -> bool:
+    with as_owner() as conn:
+        return bool(
+            rows(
+                conn,
+                "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%jobs_finish%%'"
+                " AND datname = current_database()",
+            )
+        )
+
+
 async def test_nothing_is_sent_for_a_tenant_that_is_switched_off(
     running: None, scene: Scene, listener: Receiver
 ) -> None:
@@ -316,6 +374,67 @@ def test_a_hook_goes_with_the_log_of_its_deliveries(scene: Scene) -> None:
         actions.remove_hook(scene.hook, actor=cast.olga)
         assert not Delivery.objects.filter(job_id=scene.job.id).exists()
     assert _changes_of(cast, "deleted")
+
+
+async def test_the_ledger_and_the_log_name_a_hook_by_its_host_as_its_path_may_be_a_secret(
+    running: None, scene: Scene, listener: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast, hook = scene.front.cast, scene.hook
+
+    def change_it() -> None:
+        with cast.see(cast.acme):
+            for tail in ("/T0/first-secret", "/T0/second-secret?key=third-secret"):
+                actions.change_hook(hook, url=f"{listener.url}{tail}", enabled=True, actor=cast.olga)
+
+    await asyncio.to_thread(apart, change_it)
+    await asyncio.to_thread(end, scene.job)
+    with monkeypatch.context() as broken:
+        broken.setattr(hooks, "_outbound", _quoting)
+        await hooks._deliver((await asyncio.to_thread(scene.delivery)).pk, cast.acme.pk)
+    listener.answers = [(410, b"gone")]
+    await asyncio.to_thread(scene.due)
+    await scene.settled(1)
+    await asyncio.to_thread(apart, lambda: _removed(cast, hook))
+    said = await asyncio.to_thread(apart, lambda: _changes(cast, hook))
+    assert [entry.reason for entry in said] == ["created", "changed", "changed", "switched off", "deleted"]
+    assert all(entry.subject == f"jobs.Hook:{hook.pk} {listener.url.removesuffix('/told')}" for entry in said)
+    first, second = ((entry.detail or {})["after"]["url"]["digest"] for entry in said[1:3])
+    assert first != second
+    assert "failed inside the hub" in caplog.text
+    assert "-secret" not in caplog.text + "".join(f"{entry.subject} {entry.detail}" for entry in said)
+
+
+def _quoting(message: hooks._Message, now: int) -> None:
+    raise ValueError(f"cannot send to {message.url}")
+
+
+def _removed(cast: Cast, hook: Hook) -> None:
+    with cast.see(cast.acme):
+        actions.remove_hook(Hook.objects.get(pk=hook.pk), actor=cast.olga)
+
+
+def test_of_two_last_hooks_that_are_added_at_once_one_is_too_many(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "MOST_HOOKS", 1)
+
+    def add() -> str:
+        with cast.see(cast.acme):
+            pid = connection.connection.info.backend_pid
+            waiting.put(pid)
+            actions.add_hook(cast.acme, "https://hooks.example.com/other", actor=cast.olga)
+        return "added"
+
+    waiting: queue.Queue[int] = queue.Queue()
+    with ThreadPoolExecutor(1) as thread, as_app() as looker:
+        with cast.see(cast.acme):
+            actions.add_hook(cast.acme, "https://hooks.example.com/one", actor=cast.olga)
+            other = thread.submit(apart, add)
+            pid = waiting.get(timeout=10)
+            blocked = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+            until(lambda: rows(looker, blocked, pid) or other.done())
+        with pytest.raises(ValidationError, match="at most 1 hooks"):
+            other.result(10)
+    with cast.see(cast.acme):
+        assert Hook.objects.count() == 1
 
 
 def _changes_of(cast: Cast, verb: str) -> list[Entry]:

@@ -228,6 +228,17 @@ async def test_a_file_that_is_lost_is_a_404_and_its_summary_is_still_there(runni
     assert "echo gave" in scene.result()["result"]["content"][0]["text"]
 
 
+async def test_while_the_storage_is_away_the_link_says_to_come_back(running: None, scene: Scene) -> None:
+    url = (await scene.ended_with(LARGE))["download_url"]
+    file = scene.files()[0]
+    file.unlink()
+    file.mkdir()
+    answer = httpx2.get(url)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+    assert "again in a minute" in answer.text
+    file.rmdir()
+
+
 async def test_when_storage_fails_the_beginning_is_kept_and_says_so(
     running: None, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +267,18 @@ async def test_two_attempts_never_write_to_the_same_place(running: None, scene: 
     one, other = await scene.keep(LARGE), await scene.keep(LARGE)
     assert one.key != other.key
     assert len(scene.files()) == 2
+
+
+async def test_the_first_result_of_a_day_is_on_disk_with_all_that_leads_to_it(
+    running: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    monkeypatch.setattr("lib.storage.os.fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
+    key = storage.new_key(uuid.uuid4(), timezone.now())
+    await storage.put(key, b"x")
+    file = FOLDER / key
+    assert synced == {path.stat().st_ino for path in (file, file.parent, FOLDER)}
+    storage.delete(key)
 
 
 async def test_what_no_row_names_is_cleared_by_days(running: None) -> None:
