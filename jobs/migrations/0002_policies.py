@@ -254,15 +254,15 @@ ANNOUNCE = """
 RELEASE = """
 DECLARE
     becomes text;
+    moment timestamptz := clock_timestamp();
 BEGIN
     UPDATE jobs_job j SET state = CASE WHEN j.cancel_at IS NULL THEN 'queued' ELSE 'cancelled' END,
         reason = CASE WHEN j.cancel_at IS NULL THEN why ELSE 'cancelled' END,
         begun_at = CASE WHEN j.cancel_at IS NOT NULL THEN j.begun_at END, holder = NULL, lease_until = NULL,
         attempts = CASE WHEN counted THEN j.attempts ELSE greatest(j.attempts - 1, 0) END, rung_at = NULL,
-        inputs = NULL, answers = NULL, due_at = clock_timestamp() + make_interval(secs => seconds),
-        changed_at = clock_timestamp(),
-        ended_at = CASE WHEN j.cancel_at IS NOT NULL THEN clock_timestamp() END,
-        expires_at = CASE WHEN j.cancel_at IS NOT NULL THEN clock_timestamp() + j.keep END
+        inputs = NULL, answers = NULL, due_at = moment + make_interval(secs => seconds), changed_at = moment,
+        ended_at = CASE WHEN j.cancel_at IS NOT NULL THEN moment END,
+        expires_at = CASE WHEN j.cancel_at IS NOT NULL THEN moment + j.keep END
     WHERE j.id = job AND j.fence = fenced AND j.state IN ('running', 'input_required') RETURNING j.state INTO becomes;
     IF NOT FOUND THEN
         RETURN (SELECT CASE WHEN j.fence = fenced AND j.state IN ('queued', 'cancelled') THEN 'done' ELSE 'lost' END
@@ -282,13 +282,14 @@ END
 CANCEL = f"""
 DECLARE
     found text;
+    moment timestamptz := clock_timestamp();
 BEGIN
-    UPDATE jobs_job j SET cancel_at = coalesce(j.cancel_at, clock_timestamp()),
+    UPDATE jobs_job j SET cancel_at = coalesce(j.cancel_at, moment),
         cancelled_by = CASE WHEN j.cancel_at IS NULL THEN by_whom ELSE j.cancelled_by END,
-        changed_at = clock_timestamp(),
+        changed_at = moment,
         state = CASE WHEN j.state IN ('queued', 'awaiting_approval') THEN 'cancelled' ELSE j.state END,
-        ended_at = CASE WHEN j.state IN ('queued', 'awaiting_approval') THEN clock_timestamp() END,
-        expires_at = CASE WHEN j.state IN ('queued', 'awaiting_approval') THEN clock_timestamp() + j.keep END,
+        ended_at = CASE WHEN j.state IN ('queued', 'awaiting_approval') THEN moment END,
+        expires_at = CASE WHEN j.state IN ('queued', 'awaiting_approval') THEN moment + j.keep END,
         reason = CASE WHEN j.state IN ('queued', 'awaiting_approval') THEN 'cancelled' ELSE j.reason END
     WHERE j.id = job AND j.tenant_id = tenant AND tenant = {VISIBLE}
         AND j.state IN ('queued', 'awaiting_approval', 'running', 'input_required')

@@ -228,7 +228,11 @@ def test_a_job_goes_on_when_postgres_ends_the_sessions_of_its_worker(cast: Cast,
     job = place(cast).start(tool, {"path": str(tmp_path / "marks"), "until": str(tmp_path / "go")})
     until(lambda: marks(tmp_path / "marks") == [1])
     with as_app() as conn:
-        ended = rows(conn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ '^mcphub '")
+        ended = rows(
+            conn,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name ~ '^mcphub ' AND datname = current_database()",
+        )
     assert ended
     (tmp_path / "go").touch()
     assert job.until_ended()["state"] == "succeeded"

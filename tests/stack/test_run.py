@@ -57,7 +57,7 @@ import signal, sys
 from pathlib import Path
 given = sys.argv[1:]
 if "--ready" in given:
-    assert given[:2] == ["--processes", "2"], given
+    assert given[:2] == ["--processes", "3"], given
     Path(given[given.index("--ready") + 1]).write_text("1")
 else:
     assert given == ["--beat"], given
