@@ -147,9 +147,17 @@ class Lane:
         self._used = 0.0
         self._session = ""
         self._abandoned = ""
+        self._turn = asyncio.Lock()
 
     async def fetch(self, query: LiteralString, parameters: Sequence[Any]) -> list[Any]:
-        """Run one statement in a transaction of its own and return its rows; raises one of UNREACHABLE in time."""
+        """Run one statement in a transaction of its own and return its rows; raises one of UNREACHABLE in time.
+
+        Who comes while another's statement runs waits: its answer would be taken for the word of a server going away.
+        """
+        async with self._turn:
+            return await self._fetch(query, parameters)
+
+    async def _fetch(self, query: LiteralString, parameters: Sequence[Any]) -> list[Any]:
         cursor = await self._ready()
         given_up = _hang_up_later(cursor.connection, ANSWER_SECONDS)
         try:

@@ -43,6 +43,10 @@ def gone(pid: int) -> bool:
         return rows(owner, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pid) == [(0,)]
 
 
+async def test_who_comes_while_another_is_asking_waits_for_their_turn_on_the_same_session(lane: db.Lane) -> None:
+    assert len(set(await asyncio.gather(*(backend(lane) for _ in range(4))))) == 1
+
+
 async def test_a_stalled_backend_is_given_up_and_the_next_statement_goes_elsewhere(
     lane: db.Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
