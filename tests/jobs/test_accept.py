@@ -1,5 +1,6 @@
 """Accepting: a handle is given for what is durable and for nothing else, and nothing of it lies open anywhere."""
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -222,9 +223,11 @@ async def test_the_bell_is_rung_only_for_what_could_be_run_now(
     scene: Scene, running: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rung: list[int] = []
+    mine = asyncio.current_task()
 
     async def ring(count: int = 1) -> None:
-        rung.append(count)
+        if asyncio.current_task() is mine:  # the sweep rings too, when it likes
+            rung.append(count)
 
     monkeypatch.setattr("jobs.wake.ring", ring)
     await scene.uma.start(text="a")  # its tenant may run none
