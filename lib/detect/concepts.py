@@ -1,0 +1,60 @@
+"""What words stand for, across languages, as far as `concepts.yaml` knows them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+QUESTION: Final = "question"
+NEAR: Final = 8
+"""Words within which two concepts are taken together."""
+_LONGEST_WHOLE = 3
+"""Beginnings up to this length have to be whole words, in scripts that have spaces between words."""
+_UNSPACED = "\u2e80-\u9fff\uac00-\ud7a3"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|\?")
+
+
+def concepts(text: str) -> frozenset[str]:
+    """The concepts of a text in lower case; which comes close before which; and which it begins with."""
+    said: set[str] = set()
+    recent: list[tuple[int, str]] = []
+    for place, here in enumerate(_by_word(text)):
+        recent = [(at, one) for at, one in recent if place - at <= NEAR]
+        for concept in here:
+            said.add(concept)
+            said.update(f"{one}>{concept}" for _, one in recent if one != concept)
+            if not place:
+                said.add(f"^{concept}")
+        recent += ((place, concept) for concept in here)
+    return frozenset(said)
+
+
+def _by_word(text: str) -> Iterator[list[str]]:
+    beginnings, longest = _beginnings()
+    for word in _WORD.finditer(text):
+        start, end = word.span()
+        if word[0] == "?":
+            yield [QUESTION]
+            continue
+        whole = word[0][0] < "\u2e80"
+        here: dict[str, None] = {}
+        for stop in range(start + 1, min(len(text), start + longest) + 1):
+            if whole and stop - start <= _LONGEST_WHOLE and stop != end:
+                continue
+            here.update(dict.fromkeys(beginnings.get(text[start:stop], ())))
+        yield list(here)
+
+
+@cache
+def _beginnings() -> tuple[Mapping[str, tuple[str, ...]], int]:
+    """The concepts that each beginning stands for, and how long the longest beginning is."""
+    path = Path(__file__).with_name("concepts.yaml")
+    written: dict[str, list[str]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found: dict[str, tuple[str, ...]] = {}
+    for concept, words in written.items():
+        for word in words:
+            found[word] = (*found.get(word, ()), concept)
+    return found, max(map(len, found))

@@ -1,0 +1,122 @@
+"""Links and active content: which hosts are meant, what runs or loads something, and what is harmless."""
+# ruff: noqa: RUF001 - looking alike is what they are here for
+
+import pytest
+
+from lib.detect import active, links
+from tests.lib.detect.slow import assert_in_proportion
+
+ALLOWED = links.allowing(["acme.example", "*.acme.example", "bücher.example"])
+OUTSIDE = [
+    "https://evil.example/x",
+    "http://evil.example",
+    "HTTPS://EVIL.EXAMPLE/",
+    "https://acme.example@evil.example/",
+    "https://acme.example:443@evil.example/",
+    "https:\\\\evil.example",
+    "https:///evil.example/",
+    "https://evilacme.example",
+    "https://acme.example.evil.example/",
+    "https://аcme.example/",
+    "www.evil.example/x",
+    "ftp://evil.example/x",
+    "https://127.0.0.1:8080/",
+]
+INSIDE = [
+    "https://acme.example",
+    "https://ACME.example.:8443/x?y=1#z",
+    "http://cdn.acme.example/a.png",
+    "https://user@acme.example/",
+    "https://bücher.example/",
+    "https://xn--bcher-kva.example/",
+    "at 10:30, http is a protocol",
+    "C:\\Users\\anna",
+]
+ACTIVE = {
+    "a script": ("a <script>alert(1)</script> b", "a [active content removed] b"),
+    "a script in capitals": ("<SCRIPT SRC=x></SCRIPT>", "[active content removed]"),
+    "a script that nothing closes": ("a <script>b", "a [active content removed]b"),
+    "a frame": ("<iframe src=https://acme.example></iframe>", "[active content removed]"),
+    "a handler": ("<b onclick='x()'>go</b>", "<b >go</b>"),
+    "a handler in an image": ("<img src=x onerror=alert(1)>", "[image removed]"),
+    "a drawing": ("<svg onload=alert(1)>", "[active content removed]"),
+    "a form": ("<form action=/x><input name=p>go</form>", "go"),
+    "a script for an address": ("<a href='javascript:alert(1)'>x</a>", "<a >x</a>"),
+    "a disguised one": ("<a href='jav&#x61;script:alert(1)'>x</a>", "<a >x</a>"),
+    "in Markdown": ("[x](javascript:alert(1))", "[x]([active content removed])"),
+    "a page in a URL": ("data:text/html;base64,PHNjcmlwdD4= ok", "[active content removed] ok"),
+    "an image of elsewhere": ("![logo](https://evil.example/p.png?d=1)", "[image removed: logo]"),
+    "an image by reference": ("![a][r]\n\n[r]: //evil.example/x", "[image removed: a]\n\n[r]: //evil.example/x"),
+    "an image in HTML": ('<img src="https://evil.example/p.png">', "[image removed]"),
+    "a set of images": ('<img srcset="/a 1x, https://evil.example/p 2x">', "[image removed]"),
+    "a background": ('<p style="background:url(//evil.example/x)">t</p>', "<p >t</p>"),
+    "a refresh": ("<meta http-equiv=refresh content='0;url=//evil.example'>x", "x"),
+}
+HARMLESS = [
+    "JavaScript: the good parts",
+    "a < b and c > d, vector<int> x; if (a<b) then",
+    "<p>Hello <b>you</b></p>",
+    "on = yes, onboarding = done",
+    "![x](data:image/png;base64,AAAA)",
+    "![x](/local.png) ![y](https://cdn.acme.example/y.png)",
+    '<img src="https://cdn.acme.example/a.png" alt="A > B">',
+    "[docs](https://evil.example/docs)",
+    "<https://evil.example>",
+    "the form is on the scripted page",
+]
+
+
+@pytest.mark.parametrize("link", OUTSIDE)
+def test_a_link_to_another_host_is_marked_or_taken_out(link: str) -> None:
+    text = f"See {link}, please."
+    assert links.leads_outside(text, ALLOWED)
+    assert links.without_links(text, ALLOWED, mark=True) == (f"See {link} [outside link], please.", 1)
+    shown, count = links.without_links(text, ALLOWED, mark=False)
+    assert (count, shown.startswith("See [link removed: "), shown.endswith("], please.")) == (1, True, True)
+    assert link not in shown
+
+
+@pytest.mark.parametrize("link", INSIDE)
+def test_a_link_to_an_allowed_host_stays(link: str) -> None:
+    text = f"See {link}, please."
+    assert not links.leads_outside(text, ALLOWED)
+    assert links.without_links(text, ALLOWED, mark=False) == (text, 0)
+
+
+@pytest.mark.parametrize("name", ACTIVE)
+def test_active_content_is_taken_out(name: str) -> None:
+    text, left = ACTIVE[name]
+    shown, count = active.without_active(f"Before {text}", ALLOWED)
+    assert shown == f"Before {left}"
+    assert count >= 1
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_harmless_markup_stays(text: str) -> None:
+    assert active.without_active(text, ALLOWED) == (text, 0)
+
+
+SLOW = [
+    "<script>",
+    "<",
+    "<a ",
+    '<a "',
+    "![",
+    "![a](",
+    "](",
+    "<a onx=",
+    "http://",
+    "javascript:",
+    "a=b ",
+    "url(",
+    "[a]:",
+]
+
+
+@pytest.mark.parametrize("unit", SLOW)
+def test_no_text_makes_the_search_slow(unit: str) -> None:
+    def look(text: str) -> None:
+        active.without_active(text, ALLOWED)
+        links.without_links(text, ALLOWED, mark=True)
+
+    assert_in_proportion(look, unit, before="![a][b] <img ")
