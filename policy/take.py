@@ -1,113 +1,139 @@
-"""Taking from limits: GCRA over an UNLOGGED table, one statement for all limits of all calls waiting.
-
-The generic cell rate algorithm keeps one number per bucket, the theoretical arrival time: a call is let in while that
-time is at most one window ahead, which allows a full burst and then an even flow, exactly, across every worker.
-"""
+"""Taking from limits: all that apply to a call, or none; and giving back what it held while it ran."""
 
 import asyncio
-import math
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 from lib import db
-from lib.batch import Batch
-from policy.decide import Refusal
-from policy.models import Per
+from policy.buckets import GRACE, Ask, Ending, Full, desk
+from policy.charges import (
+    OVER_LIMIT,
+    RUNNING,
+    Charge,
+    LimitRule,
+    Mode,
+    Use,
+    charges,
+    counts_repeats,
+    limit_rule,
+    over,
+    stray_charges,
+)
+from policy.models import Counts
+from policy.values import Refusal, Subject
 from tenants.caller import Caller
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LimitRule:
-    """One Limit, without its row."""
-
-    id: int
-    per: str
-    tool: str
-    calls: int
-    seconds: int
-
-    def applies(self, tool: str) -> bool:
-        return not self.tool or self.tool == tool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Charge:
-    """One call against one bucket: seconds a call costs, and how far ahead the bucket may run."""
-
-    bucket: str
-    cost: float
-    window: float
-    rule: LimitRule
+__all__ = [
+    "NOTHING_CHARGED",
+    "OVER_LIMIT",
+    "Charged",
+    "LimitRule",
+    "counts_repeats",
+    "flush",
+    "forget",
+    "limit_rule",
+    "take",
+    "take_run",
+    "take_stray",
+]
 
 
-_CLOSED = -1
-"""What `policy_take` answers for a call when a bucket is not there yet; then nothing was charged."""
+class Charged:
+    """What a call was let in with; whoever runs it settles when it is over."""
 
-Taken = tuple[str, float] | None
-"""The bucket that refused and the seconds until it has room; None when all were taken."""
+    __slots__ = ("_call", "_held")
 
-_batches: WeakKeyDictionary[asyncio.AbstractEventLoop, Batch[Sequence[Charge], Taken]] = WeakKeyDictionary()
+    def __init__(self, call: uuid.UUID, held: Sequence[Charge] = ()):
+        self._call = call
+        self._held = held
 
-
-async def take(caller: Caller, tool: str, rules: Sequence[LimitRule]) -> Refusal | None:
-    """Charge one call to every limit that applies, or to none; the Refusal names the limit and when to come back."""
-    charges = [_charge(caller, tool, rule) for rule in rules if rule.applies(tool)]
-    if not charges:
-        return None
-    taken = await _batch()(charges)
-    if taken is None:
-        return None
-    bucket, exact = taken
-    wait = math.ceil(max(exact, 0.1) * 10) / 10  # up, so that whoever waits that long is let in
-    rule = next(charge.rule for charge in charges if charge.bucket == bucket)
-    return Refusal(
-        reason="rate_limited",
-        message=f"Over the limit of {rule.calls} calls in {rule.seconds} s for {Per(rule.per).label}. "
-        f"Nothing was run. Wait {wait:.1f} s and call again.",
-        retryable=True,
-        retry_after=wait,
-    )
+    def settle(self, size: int) -> None:
+        """The call has ended, and its result had so many bytes. Only the first time counts."""
+        held, self._held = self._held, ()
+        if held:
+            desk().end([_ending(charge, self._call, size) for charge in held])
 
 
-def _charge(caller: Caller, tool: str, rule: LimitRule) -> Charge:
-    sharer = {
-        Per.TENANT: "",
-        Per.MEMBER: f"m{caller.member_id}",
-        Per.CREDENTIAL: caller.credential,
-        Per.TOOL: tool,
-    }[Per(rule.per)]
-    return Charge(bucket=f"{rule.id}/{sharer}", cost=rule.seconds / rule.calls, window=float(rule.seconds), rule=rule)
+NOTHING_CHARGED = Charged(uuid.UUID(int=0))
 
 
-def _batch() -> Batch[Sequence[Charge], Taken]:
-    loop = asyncio.get_running_loop()
-    if loop not in _batches:
-        _batches[loop] = Batch(_take, most=200, room=5000)
-    return _batches[loop]
+async def take(
+    caller: Caller,
+    subject: Subject,
+    rules: Sequence[LimitRule],
+    *,
+    call: uuid.UUID,
+    digest: str,
+    runs: float | None,
+    spends: bool = True,
+) -> Charged | Refusal:
+    """Charge one call to every limit that applies, or to none; the Refusal names the limit and when to come back.
+
+    digest: of its arguments. runs: seconds that it may run at the most; None when it will not run now. spends: False
+    when it may come to nothing, as its person may say no.
+    """
+    counted = rules if runs is not None else [rule for rule in rules if rule.counts not in RUNNING]
+    counted = counted if spends else [rule for rule in counted if rule.counts != Counts.UNITS]
+    use = Use(caller=caller, subject=subject, call=call, digest=digest)
+    return await _taken(call, charges(use, counted), runs or 0.0)
 
 
-async def _take(calls: Sequence[Sequence[Charge]]) -> list[Taken]:
-    rows = [(index, charge) for index, charges in enumerate(calls) for charge in charges]
-    buckets = [charge.bucket for _, charge in rows]
-    lane = db.lane("limits")
-    while True:
-        answers = await lane.fetch(
-            "SELECT call, bucket, wait FROM policy_take(%s::int[], %s::text[], %s::float8[], %s::float8[])",
-            [
-                [index for index, _ in rows],
-                buckets,
-                [charge.cost for _, charge in rows],
-                [charge.window for _, charge in rows],
-            ],
-        )
-        refused = {call: (bucket, wait) for call, bucket, wait in answers}
-        if _CLOSED not in refused:
-            return [refused.get(index) for index in range(len(calls))]
-        await lane.fetch("SELECT policy_open(%s::text[])", [buckets])
+async def take_run(
+    caller: Caller,
+    subject: Subject,
+    rules: Sequence[LimitRule],
+    *,
+    call: uuid.UUID,
+    runs: float | None,
+    spends: bool = False,
+) -> Charged | Refusal:
+    """The same for what was charged for being made: what running takes, as an attempt at a job does; and what it
+    spends, where that was left out."""
+    use = Use(caller=caller, subject=subject, call=call)
+    counted = (RUNNING if runs is not None else frozenset()) | ({Counts.UNITS.value} if spends else frozenset())
+    return await _taken(call, charges(use, [rule for rule in rules if rule.counts in counted]), runs or 0.0)
+
+
+async def take_stray(caller: Caller, rules: Sequence[LimitRule], *, call: uuid.UUID) -> Charged | Refusal:
+    """The same for a call of no tool."""
+    return await _taken(call, stray_charges(caller, call, rules), 0.0)
+
+
+async def _taken(call: uuid.UUID, wanted: Sequence[Charge], runs: float) -> Charged | Refusal:
+    if not wanted:
+        return NOTHING_CHARGED
+    ask = Ask(call=call, charges=wanted, lasts=runs + GRACE)
+    held = [charge for charge in wanted if charge.mode >= Mode.SLOT]
+    if held:
+        charged = Charged(call, held)
+        full = await _held(ask, charged)
+    else:
+        charged = NOTHING_CHARGED
+        full = await (await desk().take(ask))
+    return charged if full is None else over(full.charge, full.wait, full.spare)
+
+
+async def _held(ask: Ask, charged: Charged) -> Full | None:
+    """Who is cancelled while it waits has handed in all the same, and must not hold what it may be given."""
+    future = await desk().take(ask)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        future.add_done_callback(lambda _: charged.settle(0))
+        raise
+
+
+def _ending(charge: Charge, call: uuid.UUID, size: int) -> Ending:
+    used = size * charge.window / charge.most if charge.mode is Mode.RESERVE else 0.0
+    return Ending(bucket=charge.bucket, call=call, used=used)
+
+
+async def flush() -> None:
+    """Wait until what ended calls held is given back; before the event loop's pool is closed."""
+    await desk().flush()
 
 
 async def forget() -> None:
-    """Drop the buckets that are full again; they say nothing."""
+    """Drop the buckets that are full again, what nobody can hold any more, and the windows that nothing is left in."""
     async with db.pooled() as conn:
         await conn.execute("SELECT policy_forget()")

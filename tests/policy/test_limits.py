@@ -1,46 +1,29 @@
-"""Limits: exact over any number of processes, all or none, and honest about when to come back."""
+"""Limits of calls: exact over any number of processes, all or none, and honest about when to come back."""
 
 import asyncio
 import secrets
-import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lib import db
-from policy.decide import Refusal
 from policy.models import Per
-from policy.take import LimitRule, forget, take
-from tenants.caller import Caller
+from policy.take import Charged, forget
+from policy.values import Refusal
 from tests.callers import UMA
-from tests.postgres import as_app, as_owner, rows
-
-
-def limit(calls: int, seconds: int, per: Per = Per.TENANT, tool: str = "") -> LimitRule:
-    """A limit nobody else counts in."""
-    return LimitRule(id=secrets.randbits(40), per=per.value, tool=tool, calls=calls, seconds=seconds)
-
-
-@asynccontextmanager
-async def database() -> AsyncIterator[None]:
-    async with db.open_pool(size=2):
-        yield
-
-
-async def let_in(rules: Sequence[LimitRule], *, times: int, caller: Caller = UMA, tool: str = "echo") -> int:
-    answers = await asyncio.gather(*(take(caller, tool, rules) for _ in range(times)))
-    return sum(answer is None for answer in answers)
-
-
-async def pass_time(rules: Sequence[LimitRule], seconds: float) -> None:
-    """The same to the algorithm as waiting: what was counted lies so much further back."""
-    with as_owner() as owner:
-        for rule in rules:
-            owner.execute("UPDATE policy_bucket SET tat = tat - %s WHERE key LIKE %s", [seconds, f"{rule.id}/%"])
+from tests.policy.limiting import (
+    ECHO,
+    SHOUT,
+    call,
+    database,
+    in_loops,
+    let_in,
+    limit,
+    no_deadlock,
+    pass_time,
+    refused,
+)
 
 
 @dataclass
@@ -106,66 +89,87 @@ def test_a_call_must_fit_every_limit_or_none_is_charged() -> None:
     assert asyncio.run(play()) == (2, 98)
 
 
+def test_calls_are_let_in_in_the_order_they_came() -> None:
+    rule = limit(3, 3600)
+
+    async def play() -> list[bool]:
+        async with database():
+            await let_in([limit(1)], times=1)  # the line to Postgres is open, so that the batch is one
+            answers = await asyncio.gather(*(call([rule]) for _ in range(8)))
+        return [isinstance(answer, Charged) for answer in answers]
+
+    assert asyncio.run(play()) == [True] * 3 + [False] * 5
+
+
 def test_the_refusal_names_the_limit_that_holds_longest_and_the_wait_is_right() -> None:
     short, long = limit(1, 60), limit(1, 3600)
 
-    async def play() -> list[Refusal | None]:
+    async def play() -> tuple[Refusal, Refusal, Charged | Refusal]:
         async with database():
-            await take(UMA, "echo", [short, long])
-            refused = await take(UMA, "echo", [short, long])
-            assert refused is not None
-            assert refused.retry_after is not None
-            await pass_time([short, long], refused.retry_after - 5)
-            too_early = await take(UMA, "echo", [short, long])
+            await call([short, long])
+            first = await refused([short, long])
+            assert first.retry_after is not None
+            await pass_time([short, long], first.retry_after - 5)
+            too_early = await refused([short, long])
             await pass_time([short, long], 5)
-            return [refused, too_early, await take(UMA, "echo", [short, long])]
+            return first, too_early, await call([short, long])
 
-    refused, too_early, in_time = asyncio.run(play())
-    assert refused is not None
-    assert refused.reason == "rate_limited"
-    assert refused.retryable
-    assert "1 calls in 3600 s for the whole tenant together" in refused.message
-    assert f"Wait {refused.retry_after:.1f} s" in refused.message
-    assert too_early is not None
-    assert in_time is None
+    first, _too_early, in_time = asyncio.run(play())
+    assert first.reason == "rate_limited"
+    assert first.retryable
+    assert "1 calls in 3600 s for the whole tenant together" in first.message
+    assert f"Wait {first.retry_after:.1f} s" in first.message
+    assert isinstance(in_time, Charged)
 
 
 def test_whoever_waits_as_told_is_let_in_even_when_a_call_costs_a_fraction() -> None:
     rule = limit(7, 1)
 
-    async def play() -> list[Refusal | None]:
+    async def play() -> list[Charged | Refusal]:
         answers = []
         async with database():
             for _ in range(30):
-                while (refused := await take(UMA, "echo", [rule])) is None:
+                while not isinstance(full := await call([rule]), Refusal):
                     pass
-                await pass_time([rule], refused.retry_after or 0)
-                answers.append(await take(UMA, "echo", [rule]))
+                await pass_time([rule], full.retry_after or 0)
+                answers.append(await call([rule]))
         return answers
 
-    assert asyncio.run(play()) == [None] * 30
+    assert not any(isinstance(answer, Refusal) for answer in asyncio.run(play()))
 
 
 def test_each_sharer_has_an_allowance_of_its_own() -> None:
-    other_key, other_member = replace(UMA, credential="key:2"), replace(UMA, credential="key:3", member_id=2)
+    uma = replace(UMA, client_id="host")
+    other_key, other_member = replace(uma, credential="key:2"), replace(uma, credential="key:3", member_id=2)
+    elsewhere = replace(uma, client_id="other", credential="key:4", member_id=3)
     expected = {
-        Per.TENANT: [1, 0, 0, 0],
-        Per.MEMBER: [1, 0, 1, 0],
-        Per.CREDENTIAL: [1, 1, 1, 0],
-        Per.TOOL: [1, 0, 0, 1],
+        Per.TENANT: [1, 0, 0, 0, 0],
+        Per.MEMBER: [1, 0, 1, 1, 0],
+        Per.CREDENTIAL: [1, 1, 1, 1, 0],
+        Per.CLIENT: [1, 0, 0, 1, 0],
+        Per.TOOL: [1, 0, 0, 0, 1],
     }
 
     async def play(per: Per) -> list[int]:
         rule = limit(1, 3600, per)
         async with database():
             return [
-                await let_in([rule], times=2, caller=UMA),
+                await let_in([rule], times=2, caller=uma),
                 await let_in([rule], times=2, caller=other_key),
                 await let_in([rule], times=2, caller=other_member),
-                await let_in([rule], times=2, caller=UMA, tool="shout"),
+                await let_in([rule], times=2, caller=elsewhere),
+                await let_in([rule], times=2, caller=uma, subject=SHOUT),
             ]
 
     assert {per: asyncio.run(play(per)) for per in Per} == expected
+
+
+def test_a_limit_of_each_client_is_not_for_keys() -> None:
+    async def play() -> int:
+        async with database():
+            return await let_in([limit(1, per=Per.CLIENT)], times=5)
+
+    assert asyncio.run(play()) == 5
 
 
 def test_a_limit_of_one_tool_leaves_the_others_alone() -> None:
@@ -173,26 +177,26 @@ def test_a_limit_of_one_tool_leaves_the_others_alone() -> None:
 
     async def play() -> list[int]:
         async with database():
-            return [await let_in([rule], times=5), await let_in([rule], times=5, tool="shout")]
+            return [await let_in([rule], times=5), await let_in([rule], times=5, subject=SHOUT)]
 
     assert asyncio.run(play()) == [5, 1]
 
 
-def in_loops(count: int, work: Any) -> list[Any]:
-    """The same coroutine on `count` event loops at once, each with connections of its own, as processes have them."""
-    ended: list[Any] = []
+def test_a_flood_of_one_member_leaves_room_for_the_others() -> None:
+    rule = limit(10, share=60)
+    bob = replace(UMA, member_id=2, credential="key:2")
 
-    async def alone() -> None:
+    async def play() -> tuple[int, Refusal, int, Refusal]:
         async with database():
-            ended.append(await work())
+            flood = await let_in([rule], times=50)
+            said = await refused([rule])
+            others = await let_in([rule], times=50, caller=bob)
+            return flood, said, others, await refused([rule], caller=bob)
 
-    threads = [threading.Thread(target=lambda: asyncio.run(alone())) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(ended) == count
-    return ended
+    flood, said, others, full = asyncio.run(play())
+    assert (flood, others) == (6, 4)
+    assert "one member's share, 6, of the limit of 10 calls in 3600 s for the whole tenant" in said.message
+    assert "Over the limit of 10 calls" in full.message
 
 
 def test_two_processes_charging_one_bucket_never_exceed_it() -> None:
@@ -208,18 +212,12 @@ def test_buckets_in_opposite_orders_do_not_deadlock() -> None:
         done = 0
         for turn in range(40):
             shuffled = sorted(rules, key=lambda _: secrets.randbits(8))
-            done += await let_in(shuffled, times=5, tool=f"tool{turn % 13}")
+            done += await let_in(shuffled, times=5, subject=replace(ECHO, name=f"tool{turn % 13}"))
             await forget()
         return done
 
-    before = deadlocks()
-    assert in_loops(4, work) == [200] * 4
-    assert deadlocks() == before
-
-
-def deadlocks() -> int:
-    with as_app() as conn:
-        return int(rows(conn, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")[0][0])
+    with no_deadlock():
+        assert in_loops(4, work) == [200] * 4
 
 
 def test_full_buckets_are_forgotten_and_others_are_not() -> None:
@@ -233,3 +231,10 @@ def test_full_buckets_are_forgotten_and_others_are_not() -> None:
             return [await let_in([used], times=1), await let_in([idle], times=2)]
 
     assert asyncio.run(play()) == [0, 1]
+
+
+def test_a_caller_without_limits_asks_postgres_nothing() -> None:
+    async def play() -> Any:
+        return await call([])  # no pool is open here
+
+    assert isinstance(asyncio.run(play()), Charged)

@@ -1,0 +1,221 @@
+"""Writing rules, as verbs. Each is one transaction with its ledger entry."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from audit import changes
+from policy.models import Draft, Rule, Ruleset
+from policy.rules import Spec, from_yaml, in_order, read
+from policy.rules.matching import globs
+from policy.rules.pins import pinned
+from tenants import actions as tenant_actions
+from tenants.models import Tenant, User
+
+_COLUMNS = ("name", "priority", "effect", "enabled")
+
+
+class DraftChanged(ValidationError):
+    """The draft is no longer the one that was reviewed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replaced:
+    """What replacing a draft did, by the names of rules."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def spec_of(rule: Rule) -> Spec:
+    """A row as a whole rule. Raises ValidationError with a sentence for everything that is wrong."""
+    whole = {**rule.spec, "name": rule.name, "priority": rule.priority, "effect": rule.effect, "enabled": rule.enabled}
+    return read(whole)
+
+
+def fill(rule: Rule, spec: Spec) -> Rule:
+    """The row, holding the rule."""
+    written = spec.written()
+    rule.name, rule.priority, rule.effect, rule.enabled = spec.name, spec.priority, spec.effect.value, spec.enabled
+    rule.spec = {name: value for name, value in written.items() if name not in _COLUMNS}
+    return rule
+
+
+def draft_of(tenant: Tenant) -> list[Spec]:
+    """The draft, in the order in which rules are asked. Raises ValidationError naming each rule that is wrong."""
+    wrong: list[str] = []
+    rules: list[Spec] = []
+    for row in Rule.objects.filter(tenant=tenant):
+        try:
+            rules.append(spec_of(row))
+        except ValidationError as problem:
+            wrong += [f"{row.name}: {said}" for said in problem.messages]
+    if wrong:
+        raise ValidationError(wrong)
+    return in_order(rules)
+
+
+def digest(rules: Iterable[Spec]) -> str:
+    """Of everything that publishing these rules would freeze; their order does not matter."""
+    written = [rule.written() for rule in in_order(rules)]
+    return hashlib.sha256(orjson.dumps(written, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+@transaction.atomic
+def save_rule(rule: Rule, *, actor: User) -> bool:
+    """Store a rule of the draft, new or changed; False when nothing differs. Raises ValidationError."""
+    fill(rule, spec_of(rule))
+    rule.full_clean()
+    draft = _locked(rule.tenant_id)
+    saved = tenant_actions.save(rule, actor=actor.username)
+    if saved:
+        _wrote(draft, actor)
+    return saved
+
+
+@transaction.atomic
+def remove_rule(rule: Rule, *, actor: User) -> None:
+    """Take a rule out of the draft. What is published stays until the draft is."""
+    draft = _locked(rule.tenant_id)
+    tenant_actions.remove(rule, actor=actor.username)
+    _wrote(draft, actor)
+
+
+@transaction.atomic
+def replace_draft(tenant: Tenant, yaml_text: str, *, actor: User) -> Replaced:
+    """Make the draft what is written here: all of it, or nothing when anything is wrong (ValidationError).
+
+    A rule that keeps its name is the same rule, changed.
+    """
+    rules = {spec.name: spec for spec in from_yaml(yaml_text)}
+    draft = _locked(tenant.pk)
+    kept = {row.name: row for row in Rule.objects.filter(tenant=tenant)}
+    removed = sorted(kept.keys() - rules.keys())
+    for name in removed:
+        tenant_actions.remove(kept[name], actor=actor.username)
+    saved = {
+        name
+        for name, spec in rules.items()
+        if tenant_actions.save(fill(kept.get(name) or Rule(tenant=tenant), spec), actor=actor.username)
+    }
+    if saved or removed:
+        _wrote(draft, actor)
+    return Replaced(
+        added=tuple(sorted(saved - kept.keys())), changed=tuple(sorted(saved & kept.keys())), removed=tuple(removed)
+    )
+
+
+@transaction.atomic
+def publish(
+    tenant: Tenant, *, actor: User, note: str = "", pins: Mapping[str, str], reviewed: str | None = None
+) -> Ruleset:
+    """Make the draft the rules that decide, from the next request on.
+
+    pins: the hash of every live tool, by its name; kept of those that a loosening rule names. reviewed: the `digest`
+    of what somebody agreed to; raises DraftChanged when the draft is another one by now. Raises ValidationError when a
+    rule is wrong, or when the tenant asks for a second person and the actor wrote at the draft.
+    """
+    draft = _locked(tenant.pk)
+    rules = draft_of(tenant)
+    if reviewed is not None and reviewed != digest(rules):
+        raise DraftChanged("The draft changed after this page was shown. Look again at what will be published.")
+    if Tenant.objects.values_list("second_publisher", flat=True).get(pk=tenant.pk) and actor.pk in draft.writers:
+        raise ValidationError(f"You wrote at this draft, and {tenant.name} asks for a second person to publish it.")
+    published = _published(
+        tenant, [rule.written() for rule in rules], pinned(rules, pins), actor=actor, note=note, verb="published"
+    )
+    draft.writers = []
+    draft.save()
+    return published
+
+
+@transaction.atomic
+def publish_beside(tenant: Tenant, added: Spec, *, actor: User, note: str = "", pins: Mapping[str, str]) -> Ruleset:
+    """Make the live rules and one more decide. The draft gets it too; what else was written at it stays unpublished.
+
+    Raises ValidationError when another live rule that loosens names a tool that has changed since: it would hold again.
+    """
+    _locked(tenant.pk)
+    live = Ruleset.objects.filter(tenant=tenant).order_by("-number").first()
+    bound = pinned([added], pins)
+    if live is not None:
+        for name, pin in bound.items():
+            _check_not_revived(live, name, pin)
+    rules = [*(live.rules if live else []), added.written()]
+    kept = {**(live.pins if live else {}), **bound}
+    published = _published(tenant, rules, kept, actor=actor, note=note, verb="published")
+    tenant_actions.save(fill(Rule(tenant=tenant), added), actor=actor.username)
+    return published
+
+
+def _check_not_revived(live: Ruleset, tool: str, pin: str) -> None:
+    """A pin is of all rules of a version, so that a new one would hold for the others as well."""
+    if live.pins.get(tool) == pin:
+        return
+    for rule in map(read, live.rules):
+        pattern = globs(rule.what.tools)
+        if rule.enabled and not rule.tightens and pattern is not None and pattern.fullmatch(tool):
+            raise ValidationError(
+                f"{tool} has changed since the live rule {rule.name!r} was published, which would hold for it again. "
+                "Look at the rules and publish them first."
+            )
+
+
+@transaction.atomic
+def roll_back(tenant: Tenant, number: int, *, actor: User) -> Ruleset:
+    """Make an earlier version decide again, under a new number, for the tools as they were then. The draft stays."""
+    _locked(tenant.pk)
+    earlier = Ruleset.objects.filter(tenant=tenant, number=number).first()
+    if earlier is None:
+        raise ValidationError(f"{tenant.name} has no rules v{number}.")
+    note = f"v{number} again"
+    return _published(tenant, earlier.rules, earlier.pins, actor=actor, note=note, verb="rolled back")
+
+
+def _published(
+    tenant: Tenant, rules: list[dict[str, Any]], pins: Mapping[str, str], *, actor: User, note: str, verb: str
+) -> Ruleset:
+    before = Ruleset.objects.filter(tenant=tenant).order_by("-number").first()
+    made = Ruleset(
+        tenant=tenant,
+        number=before.number + 1 if before else 1,
+        rules=rules,
+        pins=dict(pins),
+        note=note,
+        published_by=actor,
+    )
+    made.full_clean()
+    made.save()
+    changes.record(
+        tenant_id=tenant.pk,
+        actor=actor.username,
+        verb=verb,
+        subject=made,
+        before=_told(before) if before else None,
+        after=_told(made),
+        note=note,
+    )
+    return made
+
+
+def _told(ruleset: Ruleset) -> dict[str, Any]:
+    """For the ledger: each rule under its name, so that the entry shows which differ."""
+    return {"number": ruleset.number, "pins": ruleset.pins, **{rule["name"]: rule for rule in ruleset.rules}}
+
+
+def _locked(tenant_id: int) -> Draft:
+    """Whoever writes at a draft, or publishes it, does so alone."""
+    Draft.objects.bulk_create([Draft(tenant_id=tenant_id)], ignore_conflicts=True)
+    return Draft.objects.select_for_update().get(tenant_id=tenant_id)
+
+
+def _wrote(draft: Draft, actor: User) -> None:
+    if actor.pk not in draft.writers:
+        draft.writers = [*draft.writers, actor.pk]
+        draft.save()

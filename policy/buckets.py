@@ -1,0 +1,170 @@
+"""The buckets that limits are counted in: an UNLOGGED table, one statement for all limits of all calls waiting.
+
+What flows keeps one number, the theoretical arrival time of the generic cell rate algorithm: a call is let in while
+that time is at most one window ahead, which allows a full burst and then an even flow, exactly, across every worker.
+What is held while a call runs is kept in rows that expire by themselves, for processes that die.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Sequence
+from typing import Any, LiteralString, NamedTuple
+from weakref import WeakKeyDictionary
+
+from lib import db
+from lib.batch import Batch
+from policy.charges import Charge, Mode
+from policy.models import Counts
+
+log = logging.getLogger(__name__)
+
+GRACE = 30.0
+"""Seconds after a call's deadline in which it still holds what it took: for its entries, and for its answer."""
+_LATER = 0.02
+"""Seconds that an ended call may go on holding what it took, so that many endings go in one statement."""
+_MOST_ENDED = 1000
+"""Endings in one statement."""
+
+_MISSING = -1
+"""What `policy_take` answers for a call when a bucket is not there; then nothing was charged."""
+
+_FLOW: LiteralString = (
+    "SELECT call, charge, wait, spare FROM policy_take(%s::text[], NULL, NULL, NULL, NULL,"
+    " %s::int[], %s::int[], %s::float8[], %s::float8[], %s::int[], NULL, NULL, NULL)"
+)
+"""Most statements are only this: nothing that hardly exists yet, nothing held, nothing given back."""
+_TAKE: LiteralString = (
+    "SELECT call, charge, wait, spare FROM policy_take(%s::text[], %s::text[], %s::int[], %s::uuid[], %s::float8[],"
+    " %s::int[], %s::int[], %s::float8[], %s::float8[], %s::int[], %s::uuid[], %s::float8[], %s::text[])"
+)
+
+
+class Ask(NamedTuple):
+    """One call's charges, to be taken all or none. lasts: seconds after which what it holds is free again."""
+
+    call: uuid.UUID
+    charges: Sequence[Charge]
+    lasts: float
+
+
+class Full(NamedTuple):
+    """The charge that did not fit, the seconds until it does, and what is left of a day's worth."""
+
+    charge: Charge
+    wait: float
+    spare: float
+
+
+class Ending(NamedTuple):
+    """A call holds nothing of a bucket any more, and has used up so much of it."""
+
+    bucket: str
+    call: uuid.UUID
+    used: float
+
+
+class Desk:
+    """An event loop's way to the buckets."""
+
+    def __init__(self) -> None:
+        self._batch: Batch[Ask | None, Full | None] = Batch(self._take, most=200, room=5000)
+        self._endings: list[Ending] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def take(self, ask: Ask) -> asyncio.Future[Full | None]:
+        """Hand the charges in; the future says what did not fit, or None when all are taken."""
+        return await self._batch.put(ask)
+
+    def end(self, endings: Sequence[Ending]) -> None:
+        """Tell the buckets soon: with the next calls that take, or alone when none comes."""
+        self._endings += endings
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LATER, self._start)
+
+    async def flush(self) -> None:
+        """Wait until every ending is written, or cannot be."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._start()
+        await asyncio.gather(*self._telling)
+        await self._batch.drain()
+
+    def _start(self) -> None:
+        self._timer = None
+        task = asyncio.get_running_loop().create_task(self._tell())
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self) -> None:
+        try:
+            while self._endings:
+                await (await self._batch.put(None))
+        except db.UNREACHABLE:
+            log.warning("what calls held of limits is free only when it expires: Postgres cannot be reached")
+
+    async def _take(self, asked: Sequence[Ask | None]) -> list[Full | None]:
+        endings, self._endings = self._endings[:_MOST_ENDED], self._endings[_MOST_ENDED:]
+        asks = [(index, ask) for index, ask in enumerate(asked) if ask is not None]
+        rows = [(index, charge) for index, ask in asks for charge in ask.charges]
+        names = sorted(_touched(rows, endings), key=str.encode)
+        places = {name: place for place, name in enumerate(names, 1)}
+        parameters = _parameters(asked, rows, endings, places)
+        fresh = sorted({charge.bucket for _, charge in rows if charge.rule.counts == Counts.REPEATS})
+        lane = db.lane("limits")
+        while True:
+            answers = await lane.fetch(*_statement(names, fresh, parameters))
+            full = {
+                call: Full(charge=rows[charge - 1][1], wait=wait, spare=spare)
+                for call, charge, wait, spare in answers
+                if call != _MISSING
+            }
+            if len(full) == len(answers):
+                return [full.get(index) for index in range(len(asked))]
+            fresh = names
+
+
+def _statement(names: list[str], fresh: list[str], parameters: list[Any]) -> tuple[LiteralString, list[Any]]:
+    ended, holding = parameters[0], parameters[-1]
+    if fresh or ended or holding:
+        return _TAKE, [names, fresh, *parameters]
+    return _FLOW, [names, *parameters[3:8]]
+
+
+def _touched(rows: Sequence[tuple[int, Charge]], endings: Sequence[Ending]) -> set[str]:
+    return {charge.bucket for _, charge in rows} | {ending.bucket for ending in endings}
+
+
+def _parameters(
+    asked: Sequence[Ask | None],
+    rows: Sequence[tuple[int, Charge]],
+    endings: Sequence[Ending],
+    places: dict[str, int],
+) -> list[Any]:
+    """Of `policy_take`, from `ended` on."""
+    holding = {charge.bucket for _, charge in rows if charge.mode >= Mode.SLOT}
+    return [
+        [places[ending.bucket] for ending in endings],
+        [ending.call for ending in endings],
+        [ending.used for ending in endings],
+        [index for index, _ in rows],
+        [places[charge.bucket] for _, charge in rows],
+        [charge.cost for _, charge in rows],
+        [charge.window for _, charge in rows],
+        [int(charge.mode) for _, charge in rows],
+        [ask.call if ask is not None else None for ask in asked] if holding else [],
+        [ask.lasts if ask is not None else None for ask in asked] if holding else [],
+        list(holding),
+    ]
+
+
+_desks: WeakKeyDictionary[asyncio.AbstractEventLoop, Desk] = WeakKeyDictionary()
+
+
+def desk() -> Desk:
+    """The running event loop's."""
+    loop = asyncio.get_running_loop()
+    if loop not in _desks:
+        _desks[loop] = Desk()
+    return _desks[loop]
