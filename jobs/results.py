@@ -92,11 +92,21 @@ def _summary(tool: LiveTool, result: Result, size: int) -> Result:
     promised = tool.output is not None and structured is ABSENT
     said = f"{tool.name} gave {size} bytes, more than can be shown here: {_inventory(result)}.{_beginning(result)}"
     return Result(
-        content=(Text(text=said), ResourceLink(uri="", name=f"{tool.name} result", mime_type=mime_type(result))),
+        content=(
+            *_notes(result),
+            Text(text=said),
+            ResourceLink(uri="", name=f"{tool.name} result", mime_type=mime_type(result)),
+        ),
         structured=structured,
         is_error=result.is_error or promised,
         reason=result.reason or ("result_too_large" if promised else ""),
+        provenance=result.provenance,
     )
+
+
+def _notes(result: Result) -> list[Text]:
+    """What the hub itself says of it, which comes last in the whole."""
+    return [block for block in result.content if isinstance(block, Text) and block.by_hub]
 
 
 def _cut_short(summary: Result) -> Result:

@@ -9,7 +9,7 @@ import orjson
 
 from lib import seal
 from lib.schema.validator import is_unicode
-from tools.values import ABSENT, Audio, Block, Embedded, Image, ResourceLink, Result, Text
+from tools.values import ABSENT, Audio, Block, Embedded, Image, Provenance, ResourceLink, Result, Text
 
 _BLOCKS: dict[str, type[Block]] = {one.__name__: one for one in (Text, Image, Audio, ResourceLink, Embedded)}
 
@@ -54,6 +54,7 @@ def unseal_result(sealed: bytes | memoryview) -> Result:
         structured=found.get("structured", ABSENT),
         is_error=found["is_error"],
         reason=found["reason"],
+        provenance=Provenance(**found["provenance"]) if "provenance" in found else None,
     )
 
 
@@ -63,4 +64,6 @@ def _plain(result: Result) -> dict[str, Any]:
         "is_error": result.is_error,
         "reason": result.reason,
     }
+    if result.provenance is not None:
+        plain["provenance"] = asdict(result.provenance)
     return plain if result.structured is ABSENT else {**plain, "structured": result.structured}

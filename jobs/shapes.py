@@ -5,7 +5,11 @@ from typing import Any
 from django.conf import settings
 
 from jobs.values import View
-from tools.values import ABSENT, Audio, Block, Embedded, Image, ResourceLink, Result, Text
+from tools.values import ABSENT, Audio, Block, Embedded, Image, Provenance, ResourceLink, Result, Text
+
+_ALL_READ = ["user", "assistant"]
+ANNOTATIONS_OF_HUB = {"audience": _ALL_READ, "priority": 1.0}
+ANNOTATIONS_OF_OUTSIDE = {"audience": _ALL_READ, "priority": 0.5}
 
 
 def jobs_url(slug: str) -> str:
@@ -43,8 +47,26 @@ def job_body(view: View, slug: str) -> dict[str, Any]:
 
 def result_body(result: Result) -> dict[str, Any]:
     """A result as hosts know it: `content`, `structuredContent`, `isError` (MCP server/tools, "Tool Result")."""
-    body: dict[str, Any] = {"content": [_block(block) for block in result.content], "isError": result.is_error}
+    body: dict[str, Any] = {
+        "content": [_annotated(block, result) for block in result.content],
+        "isError": result.is_error,
+    }
+    if result.provenance is not None:
+        body["_meta"] = {"mcphub/provenance": provenance_of(result.provenance)}
     return body if result.structured is ABSENT else {**body, "structuredContent": result.structured}
+
+
+def provenance_of(provenance: Provenance) -> dict[str, str]:
+    """As the result's `_meta` has it, here and in MCP."""
+    return {"tool": provenance.tool, "source": provenance.source, "trust": "outside"}
+
+
+def _annotated(block: Block, result: Result) -> dict[str, Any]:
+    """What comes from outside is of less weight than what the hub says itself (MCP server/resources, Annotations)."""
+    if result.provenance is None:
+        return _block(block)
+    by_hub = isinstance(block, Text) and block.by_hub
+    return {**_block(block), "annotations": ANNOTATIONS_OF_HUB if by_hub else ANNOTATIONS_OF_OUTSIDE}
 
 
 def _block(block: Block) -> dict[str, Any]:

@@ -26,6 +26,11 @@ def text(name: str, default: str) -> str:
     return os.environ.get(name, default).strip()
 
 
+def of_others(*names: str) -> list[str]:
+    """What libraries read from the environment by themselves, where it is set; no settings of ours."""
+    return [value for name in names if (value := os.environ.get(name, "").strip())]
+
+
 def number(name: str, default: int, *, low: int, high: int) -> int:
     """An integer between `low` and `high`, both included."""
     raw = text(name, "") or str(default)
@@ -76,6 +81,19 @@ def origin(name: str, default: str) -> SplitResult:
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list, blanks dropped."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def dotted(name: str, default: str, *words: str) -> str:
+    """The dotted path of something in a module that is there, one of the words, or ""."""
+    value = text(name, default)
+    try:
+        known = not value or value in words or find_spec(value.rpartition(".")[0]) is not None
+    except (ImportError, ValueError):
+        known = False
+    if not known:
+        allowed = " or ".join([*words, "a path like package.module.Name"])
+        raise ImproperlyConfigured(f"{name} is {value!r}; it takes {allowed}.")
+    return value
 
 
 def folder(name: str, default: str) -> Path:

@@ -42,6 +42,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
     "mcphub",
     "gateway",
+    "oversight",
     "jobs",
     "tools",
     "access",
@@ -249,6 +250,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     "results": env.storage("RESULTS_STORAGE", DATA_DIR / "results"),
 }
+STORAGE_SECRETS = env.of_others("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")  # results must not hold them either
 STATIC_URL = "static/"
 # Set in production, with `manage.py collectstatic`; unset, files are served from where they lie.
 STATIC_ROOT = env.text("STATIC_ROOT", "") or None
@@ -263,6 +265,8 @@ ALLOWED_PRIVATE_HOSTS = env.words("ALLOWED_PRIVATE_HOSTS", "*" if _local else ""
 HELPDESK_TOKEN = env.text("HELPDESK_TOKEN", "")
 # The largest request body the MCP endpoint reads, in bytes.
 MAX_BODY_BYTES = env.number("MAX_BODY_BYTES", 4 * 1024 * 1024, low=1024, high=64 * 1024 * 1024)
+# What judges the arguments of tools of high risk: the hub's own, nothing, or a class of yours by its dotted path.
+INPUT_CLASSIFIER = env.dotted("INPUT_CLASSIFIER", "builtin", "builtin")
 # How many ledger rows may wait for their commit in one process before callers are slowed.
 LEDGER_QUEUE = env.number("LEDGER_QUEUE", 2000, low=1, high=100000)
 

@@ -8,7 +8,7 @@ import orjson
 from audit.models import Outcome
 from lib.schema import Problem, Validator, compile_schema
 from lib.schema.validator import is_unicode
-from policy.decide import Refusal
+from policy.values import Refusal
 from tools.catalog import LiveTool
 from tools.values import ABSENT, Audio, Block, Embedded, Image, ResourceLink, Result, Text
 
@@ -34,12 +34,12 @@ def _without_required(tool: LiveTool) -> Validator:
     return compile_schema({name: rule for name, rule in schema.items() if name != "required"})
 
 
-def settle(tool: LiveTool, result: Result, *, whole: bool = False) -> Result:
+def settle(tool: LiveTool, result: Result, *, whole: bool = False, cleaned: bool = False) -> Result:
     """The result as the model may have it: it is JSON, keeps the output schema and stays within the bound.
 
-    whole: it is not cut, as what is too long for the model will be kept elsewhere.
+    whole: it is not cut, as what is too long for the model will be kept elsewhere. cleaned: the hub has changed its
+    structure by cleaning it.
     """
-    result = _encodable(result)
     try:
         structured = b"" if result.structured is ABSENT else orjson.dumps(result.structured)
     except orjson.JSONEncodeError as problem:
@@ -50,8 +50,14 @@ def settle(tool: LiveTool, result: Result, *, whole: bool = False) -> Result:
         if result.structured is ABSENT:
             return _broken(tool, "it gave no structured result")
         if not tool.output.is_valid(result.structured):
-            return _broken(tool, _listed(tool.output.problems(result.structured, limit=3)))
+            why = _listed(tool.output.problems(result.structured, limit=3))
+            return _unfit(tool, why) if cleaned else _broken(tool, why)
     return result if whole else _bounded(tool, result, len(structured))
+
+
+def size(result: Result) -> int:
+    """Bytes that a model gets of it, roughly as the bound counts them."""
+    return sum(_size(block) for block in result.content)
 
 
 def of(result: Result) -> Outcome:
@@ -65,6 +71,10 @@ def _broken(tool: LiveTool, why: str) -> Result:
     return _unusable(f"{tool.name} answered in a shape that breaks its own output schema:\n{why}")
 
 
+def _unfit(tool: LiveTool, why: str) -> Result:
+    return _unusable(f"The hub cleaned what {tool.name} gave, which then does not fit the tool's output schema:\n{why}")
+
+
 def _unusable(what: str) -> Result:
     return Result.of_error(
         f"{what}\nCalling again will likely give the same; tell an admin of this tenant.", "invalid_output"
@@ -75,7 +85,7 @@ def _listed(problems: list[Problem]) -> str:
     return "\n".join(f"- {problem.message}" for problem in problems)
 
 
-def _encodable(result: Result) -> Result:
+def encodable(result: Result) -> Result:
     """The same with U+003F for lone surrogates, which have no UTF-8: file names and broken upstreams bring them."""
     texts = [block.text for block in result.content if isinstance(block, Text)]
     if all(text.isascii() or is_unicode(text) for text in texts):
@@ -98,7 +108,7 @@ def _bounded(tool: LiveTool, result: Result, structured: int) -> Result:
     )
     # Structured content cannot be cut and stay valid, so where it is promised the whole becomes an error to act on.
     return Result(
-        content=(*_cut(result.content, tool.max_result), Text(text=notice)),
+        content=(*_cut(result.content, tool.max_result), Text(text=notice, by_hub=True)),
         is_error=result.is_error or tool.output is not None,
         reason=result.reason or "result_too_large",
     )

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Text:
+    """by_hub: the hub says it, not the tool."""
+
     text: str
+    by_hub: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,18 +68,28 @@ ABSENT: Final = _Absent()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """Where content from outside came from. source: the host of the upstream, or the kind of the tool."""
+
+    tool: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
     """What comes back from a tool.
 
     structured: any JSON value, or ABSENT. With no content beside it, it is repeated as text for hosts that read only
     text (`tools.outcome.settle` writes it).
-    is_error: the model should read it as a failure. reason: the code the ledger keeps for it.
+    is_error: the model should read it as a failure. reason: the code the ledger keeps for it. provenance: of what
+    others wrote; None for what is trusted.
     """
 
     content: tuple[Block, ...] = ()
     structured: Any = ABSENT
     is_error: bool = False
     reason: str = ""
+    provenance: Provenance | None = None
 
     @classmethod
     def of_text(cls, text: str) -> "Result":

@@ -67,6 +67,9 @@ class CallResult(serializers.Serializer):
     content = serializers.ListField(child=serializers.DictField())
     structuredContent = serializers.JSONField(required=False)
     isError = serializers.BooleanField()
+    _meta = serializers.JSONField(
+        required=False, help_text="With what others wrote: `mcphub/provenance`, which says where it came from."
+    )
 
 
 class ResultBody(serializers.Serializer):
@@ -87,6 +90,7 @@ class Said(serializers.Serializer):
     reason = serializers.CharField(help_text="A code; see the reference of errors.")
     message = serializers.CharField()
     retryable = serializers.BooleanField()
+    retry_after = serializers.FloatField(required=False, help_text="Seconds to wait, where that is known.")
 
 
 class ErrorBody(serializers.Serializer):

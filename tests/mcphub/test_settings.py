@@ -51,6 +51,14 @@ NONSENSE = [
     ("MAX_BODY_BYTES", "4MB", "MAX_BODY_BYTES is '4MB'; it takes a whole number from 1024 to 67108864."),
     ("DEBUG", "maybe", "DEBUG is 'maybe'; it takes yes or no."),
     ("BEHIND_PROXY", "2", "BEHIND_PROXY is '2'; it takes yes or no."),
+    *(
+        (
+            "INPUT_CLASSIFIER",
+            value,
+            f"INPUT_CLASSIFIER is {value!r}; it takes builtin or a path like package.module.Name.",
+        )
+        for value in ("off", "nowhere.at.all.Judge", "lib.detect.nothing.Judge", ".Judge")
+    ),
     ("LOG_LEVEL", "loud", "LOG_LEVEL is 'LOUD'; it takes one of DEBUG, INFO, WARNING, ERROR, CRITICAL."),
     *(
         ("BASE_URL", value, f"BASE_URL is {value!r}; it takes an origin like https://mcp.example.com.")

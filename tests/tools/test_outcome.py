@@ -6,7 +6,7 @@ import pytest
 
 from audit.models import Outcome
 from lib.schema import compile_schema
-from policy.decide import Subject
+from policy.values import Subject
 from tools import outcome
 from tools.catalog import LiveTool, secret_names
 from tools.values import ABSENT, Audio, Block, Embedded, Image, ResourceLink, Result, Text

@@ -1,0 +1,198 @@
+"""Cleaning what comes out of a tool before a model reads it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import orjson
+
+from lib.detect import active, instructions, links, secrets
+from lib.schema.validator import is_unicode
+from tools.catalog import LiveTool
+from tools.cleaning import Cleaner, Step
+from tools.threads import Crew
+from tools.values import ABSENT, Block, Embedded, Provenance, ResourceLink, Result, Text
+
+_WORDS: Final = {
+    "secrets": ("secret", "secrets"),
+    "personal": ("piece of personal data", "pieces of personal data"),
+    "invisible": ("invisible character", "invisible characters"),
+    "active": ("piece of active content", "pieces of active content"),
+    "links": ("outside link", "outside links"),
+    "instructions": ("instruction", "instructions"),
+}
+_MUCH = 131_072
+_cleaners = Crew("tools.clean", 2)
+_IN_URI = str.maketrans({" ": "%20", "[": "%5B", "]": "%5D"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cleaned:
+    """A result as a model may read it. removed: how much of what was taken out or marked, for the ledger.
+
+    reshaped: structured content was changed, so it may no longer fit the output schema.
+    """
+
+    result: Result
+    removed: Mapping[str, int] = field(default_factory=dict)
+    reshaped: bool = False
+
+
+async def cleaned(tool: LiveTool, result: Result) -> Cleaned:
+    """As `clean` gives it. Done in a thread when there is much to look at, so that the calls of others go on."""
+    size = sum(len(block.text or "") for block in result.content if isinstance(block, Text | Embedded))
+    if size < _MUCH and (result.structured is ABSENT or _length(result.structured) < _MUCH):
+        return clean(tool, result)
+    return await _cleaners.run(clean, tool, result)
+
+
+def _length(value: Any) -> int:
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:  # which is told elsewhere
+        return 0
+
+
+def clean(tool: LiveTool, result: Result) -> Cleaned:
+    """Take out what the tool's `clean` says. Images, audio and blobs are left alone."""
+    cleaner = tool.cleaner
+    if cleaner is None:
+        return Cleaned(result=result)
+    cleaning = _Cleaning(cleaner)
+    structured = result.structured if result.structured is ABSENT else cleaning.structured(result.structured)
+    reshaped = bool(cleaning.removed)
+    content = tuple(cleaning.block(block) for block in result.content)
+    if not cleaning.removed:
+        return Cleaned(result=result)
+    cleaned = replace(result, content=content, structured=structured)
+    return Cleaned(result=cleaned, removed=cleaning.removed, reshaped=reshaped)
+
+
+def labelled(tool: LiveTool, cleaned: Cleaned) -> Result:
+    """The settled result with where it comes from, when that is outside, and what the hub did to it."""
+    result = cleaned.result
+    if cleaned.removed and tool.cleaner is not None:
+        note = Text(text=_note(tool.cleaner, cleaned.removed), by_hub=True)
+        result = replace(result, content=(*result.content, note))
+    if not tool.untrusted:
+        return result
+    source = links.host_of(tool.connection.base_url) if tool.connection is not None else ""
+    return replace(result, provenance=Provenance(tool=tool.name, source=source or tool.kind))
+
+
+def _note(cleaner: Cleaner, removed: Mapping[str, int]) -> str:
+    marked = cleaner.marks & removed.keys()
+    did = []
+    for verb, names in (("removed", removed.keys() - marked), ("marked", marked)):
+        counted = [f"{removed[name]} {_WORDS[name][removed[name] != 1]}" for name in _WORDS if name in names]
+        if counted:
+            did.append(f"{verb} {' and '.join(filter(None, (', '.join(counted[:-1]), counted[-1])))}")
+    return f"[The hub {' and '.join(did)} in this result.]"
+
+
+class _Cleaning:
+    """One walk over one result."""
+
+    __slots__ = ("_cleaner", "removed")
+
+    def __init__(self, cleaner: Cleaner):
+        self._cleaner = cleaner
+        self.removed: Counter[str] = Counter()
+
+    def structured(self, value: Any) -> Any:
+        """Looked through as it is sent. What cannot be sent is left for `tools.outcome.settle` to refuse."""
+        try:
+            sent = orjson.dumps(value)
+        except TypeError:  # the base of orjson's own error
+            return value
+        steps = self._due(sent.decode())
+        if not steps:
+            return value
+        walked = self._walked(orjson.loads(sent), "", steps)
+        return walked if self.removed else value
+
+    def block(self, block: Block) -> Block:
+        if isinstance(block, Text):
+            return block if (text := self.text(block.text)) == block.text else replace(block, text=text)
+        if isinstance(block, ResourceLink):
+            return self._link(block)
+        if isinstance(block, Embedded):
+            embedded = None if block.text is None else self.text(block.text)
+            return replace(block, text=embedded, uri=self._uri(block.uri))
+        return block
+
+    def text(self, value: str) -> str:
+        """The text as it may be read. Lone surrogates, which no search gets past, become question marks."""
+        if not value.isascii() and not is_unicode(value):
+            value = value.encode(errors="replace").decode()
+        return self._without(value, self._due(value))
+
+    def _due(self, text: str) -> tuple[Step, ...]:
+        """The steps that may find something. One look finds that there is none, mostly."""
+        cleaner = self._cleaner
+        if not (
+            cleaner.sieve.catches(text)
+            or cleaner.known.catches(text)
+            or (cleaner.links and links.leads_outside(text, cleaner.allowed))
+            or (cleaner.instructions and not text.isascii() and instructions.is_disguised(text))
+        ):
+            return ()
+        due = tuple(step for step in cleaner.steps if step.is_suspect(text))
+        return cleaner.steps if due and due[0].name == "invisible" else due  # without them it may read differently
+
+    def _without(self, value: str, steps: Iterable[Step]) -> str:
+        for step in steps:
+            value, count = step.clean(value)
+            if count:
+                self.removed[step.name] += count
+        return value
+
+    def _walked(self, value: Any, name: str, steps: tuple[Step, ...]) -> Any:
+        """name: of the field that it is in. No deeper than JSON that could be written."""
+        if isinstance(value, str):
+            if name and self._cleaner.secrets and secrets.is_secret(name, value):
+                self.removed["secrets"] += 1
+                return secrets.REMOVED
+            return self._without(value, steps)
+        if isinstance(value, list):
+            return [self._walked(one, name, steps) for one in value]
+        if isinstance(value, dict):
+            return self._object(value, steps)
+        if type(value) in {int, float} and self._cleaner.known.catches(str(value)):
+            self.removed["secrets"] += 1
+            return secrets.REMOVED
+        return value
+
+    def _object(self, value: dict[str, Any], steps: tuple[Step, ...]) -> dict[str, Any]:
+        walked: dict[str, Any] = {}
+        for name, one in value.items():
+            shown = self._without(name, steps)
+            if shown in walked:  # two names that were cleaned to the same
+                shown = f"{shown} ({len(walked)})"
+            walked[shown] = self._walked(one, name, steps)
+        return walked
+
+    def _uri(self, uri: str) -> str:
+        """Without secrets, and still a URI."""
+        cleaned, count = self._cleaner.known.without(uri)
+        if self._cleaner.secrets:
+            cleaned, found = secrets.without_secrets(cleaned)
+            count += found
+        if count:
+            self.removed["secrets"] += count
+        return cleaned.translate(_IN_URI) if count else uri
+
+    def _link(self, block: ResourceLink) -> Block:
+        """A link cannot be marked within its address, so one to another host says so beside it, or becomes text."""
+        cleaner = self._cleaner
+        name, told = self.text(block.name), None if block.description is None else self.text(block.description)
+        if cleaner.active and active.runs(block.uri):
+            self.removed["active"] += 1
+            return Text(text=f"{active.REMOVED} {name}")
+        if cleaner.links and not cleaner.allowed(block.uri):
+            self.removed["links"] += 1
+            if "links" not in cleaner.marks:
+                return Text(text=f"[link removed: {links.host_of(block.uri)}] {name}")
+            told = f"[outside link] {told or ''}".rstrip()
+        return replace(block, uri=self._uri(block.uri), name=name, description=told)
