@@ -12,12 +12,22 @@ from weakref import WeakKeyDictionary
 
 from access import outside
 from access.models import digest_of
+from access.pins import pins_of
 from lib import db
 from lib.batch import Batch
 from tenants.caller import Caller
 from tenants.rulebook import rulebook
 
+_STOPPED = "stopped"
 TOKEN_PREFIX = "mcphub_at_"  # noqa: S105 - how an access token of ours begins
+
+
+class Stopped(Exception):
+    """Platform staff has stopped everything: nobody is let in anywhere until it is switched on again."""
+
+    message = "An admin has stopped this hub. Nothing is run until it is switched on again; tell the person."
+    retry_after = 60
+    """Seconds after which asking again may be worth it; nobody knows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +67,8 @@ class _Found:
     user_id: int | None
     username: str
     stray: int | None
+    client_id: str
+    pins_version: int
 
 
 Look = Callable[[Sequence[_Asked]], Awaitable[list[_Found | None]]]
@@ -72,6 +84,7 @@ async def admit(slug: str, secret: str | None, *, address: str = "") -> Door | N
 
     secret: an API key, an access token of the hub, or one of the issuer that the tenant trusts instead.
     address: where the request came from; kept as what last used the secret.
+    Raises Stopped while everything is.
     """
     if not slug.isprintable():
         return None  # Postgres takes no NUL, and this read is shared with other callers
@@ -79,6 +92,8 @@ async def admit(slug: str, secret: str | None, *, address: str = "") -> Door | N
     found = await _batch(_look_up if token is None else _look_outside)(_asked(slug, secret, token))
     if found is None:
         return None
+    if found.sort == _STOPPED:
+        raise Stopped
     return Door(
         tenant_id=found.tenant_id,
         slug=slug,
@@ -124,6 +139,8 @@ async def _caller(slug: str, found: _Found, token: outside.Token | None, address
         client=name,
         scopes=held,
         reach=reach,
+        client_id=found.client_id,
+        pins=await pins_of(found.credential_id, found.pins_version) if found.sort == "app" else None,
     )
 
 
@@ -153,7 +170,8 @@ async def _look_outside(asked: Sequence[_Asked]) -> list[_Found | None]:
 def _placed(rows: Sequence[Any], count: int) -> list[_Found | None]:
     """What was found, in the order in which it was asked for."""
     found: list[_Found | None] = [None] * count
-    for place, tenant, version, sort, credential, name, scopes, member, role, user, username, stray in rows:
+    for place, tenant, version, sort, credential, name, scopes, member, role, user, username, stray, *of_app in rows:
+        client, pins = of_app
         found[place - 1] = _Found(
             tenant_id=tenant,
             catalog_version=version,
@@ -166,6 +184,8 @@ def _placed(rows: Sequence[Any], count: int) -> list[_Found | None]:
             user_id=user,
             username=username or "",
             stray=stray,
+            client_id=client or "",
+            pins_version=pins or 0,
         )
     return found
 

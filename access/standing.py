@@ -6,6 +6,7 @@ as it runs.
 
 from typing import LiteralString
 
+from access.pins import pins_of
 from lib import db
 from tenants.caller import Caller
 from tenants.rulebook import rulebook
@@ -16,19 +17,20 @@ FACTS: LiteralString = "SELECT * FROM access_standing(%s, %s, %s, %s)"
 
 async def standing(tenant_id: int, member_id: int, credential: str) -> Caller | None:
     """The Caller that this credential of this member makes now, with every scope it still grants; None when it no
-    longer may act: revoked, run out, blocked, or its member, user or tenant switched off.
+    longer may act: revoked, run out, blocked, or its member, user, tenant or everything switched off.
 
     credential: as `Caller.credential` spells it: `key:12`, `app:7`, `client:3`, `outside:5`, `admin`, `cli`.
     """
     rows = await db.lane("standing").fetch(FACTS, asked(tenant_id, member_id, credential))
     if not rows:
         return None
-    version, slug, name, scopes, role, user_id, username = rows[0]
+    version, slug, name, scopes, role, user_id, username, client_id, pins = rows[0]
     book = await rulebook(tenant_id, version)
     reach = book.reach(role)
     # As at the door: what a person granted was closed under what it implied then.
     granted = reach if scopes is None else book.granted(scopes, role)
-    if credential.startswith("app:"):
+    by_app = credential.startswith("app:")
+    if by_app:
         granted = reach.intersection(scopes)
     return Caller(
         tenant_id=tenant_id,
@@ -41,6 +43,8 @@ async def standing(tenant_id: int, member_id: int, credential: str) -> Caller | 
         client=name,
         scopes=granted,
         reach=reach,
+        client_id=client_id,
+        pins=await pins_of(int(credential.removeprefix("app:")), pins) if by_app else None,
     )
 
 

@@ -2,32 +2,61 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-Sort = Literal["reads", "writes", "destructive"]
+from tenants.pins import Pin, Sort
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unlocked:
-    """A live tool: it can be called by whoever holds all of its scopes."""
+    """A live tool: it can be called by whoever holds all of its scopes. hash, open_world, destination: as of a Pin."""
 
     tool: str
     title: str
     sort: Sort
     scopes: frozenset[str]
+    hash: str = ""
+    open_world: bool = False
+    destination: str = ""
+
+    @property
+    def pin(self) -> Pin:
+        """What somebody agrees to who lets a program use it."""
+        return Pin(
+            hash=self.hash,
+            sort=self.sort,
+            open_world=self.open_world,
+            destination=self.destination,
+            scopes=self.scopes,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One part of a tool that differs. lines: (`+`, `-` or ` `, text)."""
+
+    label: str
+    lines: Sequence[tuple[str, str]]
 
 
 Provider = Callable[[int], Sequence[Unlocked]]
+Differ = Callable[[int, str, str], Sequence[Difference]]
 
 _providers: list[Provider] = []
+_differs: list[Differ] = []
 
 
-def register(provider: Provider) -> None:
-    """Ask this one too. A provider takes a tenant's id, inside that tenant's scope."""
+def register(provider: Provider, differ: Differ) -> None:
+    """Ask these too. Both take a tenant's id, inside that tenant's scope; what a differ takes besides, see `since`."""
     _providers.append(provider)
+    _differs.append(differ)
 
 
 def of(tenant_id: int) -> list[Unlocked]:
     """Every live tool of a tenant with the scopes it needs, by name. Runs inside that tenant's scope."""
     found = [unlocked for provider in _providers for unlocked in provider(tenant_id)]
     return sorted(found, key=lambda unlocked: unlocked.tool)
+
+
+def since(tenant_id: int, tool: str, digest: str) -> list[Difference]:
+    """What people and models read of a live tool that was different when its hash was this one. Inside the scope."""
+    return [difference for differ in _differs for difference in differ(tenant_id, tool, digest)]

@@ -11,6 +11,8 @@ class Event(models.TextChoices):
     FINISHED = "call.finished", _("Call finished")
     REFUSED = "call.refused", _("Call refused")
     INTERRUPTED = "call.interrupted", _("Call interrupted")
+    ASKED = "call.asked", _("Call asked about")
+    ANSWERED = "call.answered", _("Question about a call answered")
     TURNED_AWAY = "access.refused", _("Access refused")
     CHANGED = "changed", _("Changed")
     JOB_ACCEPTED = "job.accepted", _("Job accepted")
@@ -23,6 +25,12 @@ class Event(models.TextChoices):
     JOB_ASKED = "job.asked", _("Job asked something")
     JOB_ANSWERED = "job.answered", _("Job answered")
     JOB_DISCARDED = "job.discarded", _("Late result of a job discarded")
+    JOB_HELD = "job.held", _("Job held for approval")
+    APPROVED = "approval.given", _("Job approved")
+    DENIED = "approval.denied", _("Job denied")
+    BROKEN = "approval.broken", _("Job released without a reviewer")
+    QUERIED = "approval.asked", _("Reviewer asked something")
+    REPLIED = "approval.answered", _("Reviewer was answered")
 
 
 class Outcome(models.TextChoices):

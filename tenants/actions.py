@@ -1,15 +1,18 @@
 """Writing tenants and members, as verbs."""
 
+import logging
 from collections.abc import Iterable, Mapping
 
 from allauth.mfa.models import Authenticator
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models, transaction
 
 from audit import changes
 from lib import db
 from tenants import queries
-from tenants.models import Member, Role, Scope, Tenant, User
+from tenants.models import Group, Member, Role, Scope, Tenant, User
+
+log = logging.getLogger(__name__)
 
 
 @transaction.atomic
@@ -21,6 +24,30 @@ def create_tenant(tenant: Tenant, *, actor: str) -> Tenant:
     tenant.save(force_insert=True)
     changes.record(tenant_id=tenant.id, actor=actor, verb="created", subject=tenant, after=changes.snapshot(tenant))
     return tenant
+
+
+@transaction.atomic
+def change_tenant(tenant: Tenant, *, actor: User) -> bool:
+    """Store a tenant. That one person may publish alone again is an owner's to say (PermissionDenied), and is recorded
+    by itself, so that nobody overlooks it among other changes."""
+    kept = Tenant.objects.select_for_update().get(pk=tenant.pk)
+    relaxed = kept.second_publisher and not tenant.second_publisher
+    if relaxed and not may_relax(kept, actor):
+        raise PermissionDenied
+    if relaxed:
+        says = "from now on one person can publish tools and rules alone"
+        changes.record(
+            tenant_id=tenant.pk, actor=actor.username, verb="took the second publisher off", subject=tenant, note=says
+        )
+        log.warning("tenant %s: %s took the second publisher off; %s", tenant.slug, actor.username, says)
+    return save(tenant, actor=actor.username)
+
+
+def may_relax(tenant: Tenant, user: User) -> bool:
+    """Whether the person may say that one person publishes alone; while two have to, only an owner among the members,
+    which platform staff is not."""
+    owners = Member.objects.filter(tenant=tenant, role=Role.OWNER, active=True)
+    return not tenant.second_publisher or owners.filter(user=user).exists()
 
 
 @transaction.atomic
@@ -96,6 +123,23 @@ def tenant_of(row: models.Model) -> int:
     if isinstance(row, Tenant):
         return row.pk
     return int(getattr(row, "tenant_id", PLATFORM))
+
+
+@transaction.atomic
+def save_group(group: Group, member_ids: Iterable[int], *, actor: str) -> None:
+    """Store a group with exactly these members of its tenant; the entry names who came and who went."""
+    known = group.pk is not None
+    before = {**changes.snapshot(Group.objects.get(pk=group.pk)), "members": _names_in(group)} if known else None
+    group.save()
+    group.members.set(Member.objects.filter(tenant_id=group.tenant_id, pk__in=list(member_ids)))
+    after = {**changes.snapshot(group), "members": _names_in(group)}
+    if before != after:
+        verb = "changed" if known else "created"
+        changes.record(tenant_id=group.tenant_id, actor=actor, verb=verb, subject=group, before=before, after=after)
+
+
+def _names_in(group: Group) -> list[str]:
+    return sorted(group.members.values_list("user__username", flat=True))
 
 
 @transaction.atomic

@@ -3,13 +3,14 @@
 # Unfold annotates its overrides more narrowly than Django lets these methods answer.
 # mypy: disable-error-code="override"
 
+import re
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -31,13 +32,28 @@ from tenants.administration import (
     tenant_column,
     tenant_names,
 )
-from tenants.fields import ChecksField
+from tenants.fields import ChecksField, ListField
+from tenants.group_admin import GroupAdmin
 from tenants.invitation_admin import InvitationAdmin
 from tenants.models import Member, Role, Scope, Tenant, User
 from tenants.queries import PRIVILEGED
 from tenants.user_admin import UserAdmin
 
-__all__ = ["EntryAdmin", "InvitationAdmin", "MemberAdmin", "ScopeAdmin", "TenantsAdmin", "UserAdmin", "user_named"]
+__all__ = [
+    "EntryAdmin",
+    "GroupAdmin",
+    "InvitationAdmin",
+    "MemberAdmin",
+    "ScopeAdmin",
+    "TenantsAdmin",
+    "UserAdmin",
+    "user_named",
+]
+
+
+_HOST: Final = re.compile(r"(\*\.)?[^\s/:*?#@.]+(\.[^\s/:*?#@.]+)*")
+_GUARDS = ("second_publisher", "scan_stops", "link_hosts")
+"""How it guards its tools."""
 
 
 class TenantRowForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -49,16 +65,41 @@ class TenantRowForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="User name of its first owner. You can also add members later.",
     )
 
+    link_hosts = ListField(
+        required=False,
+        lines=True,
+        label="Hosts that results may link to",
+        help_text="One per line: acme.example, or *.acme.example for all below it. Links to others are then marked, "
+        "unless a tool says otherwise. Empty marks none.",
+    )
+
     class Meta:
         model = Tenant
-        fields = ["name", "slug", "instructions", "admits", "enabled"]
+        help_texts: ClassVar = {
+            "second_publisher": "Who wrote, moved or proposed a tool or the rules cannot publish them; somebody else "
+            "has to. Once it is on, only an owner takes it off again, which the ledger says by itself.",
+        }
+        fields = ["name", "slug", "instructions", "admits", *_GUARDS, "enabled"]
         widgets: ClassVar = {
             "instructions": UnfoldAdminTextareaWidget({"rows": 6}),
             "admits": UnfoldAdminSelectWidget,
+            "scan_stops": UnfoldAdminSelectWidget,
         }
+
+    def clean_link_hosts(self) -> list[str]:
+        hosts: list[str] = [host.lower() for host in self.cleaned_data["link_hosts"]]
+        if wrong := [host for host in hosts if not _HOST.fullmatch(host)]:
+            raise ValidationError(f"Write hosts like acme.example or *.acme.example, not {', '.join(wrong)}.")
+        return hosts
 
     def clean_owner(self) -> User | None:
         return user_named(name) if (name := self.cleaned_data["owner"].strip()) else None
+
+
+def _user(request: HttpRequest) -> User:
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
 
 
 def user_named(name: str) -> User:
@@ -93,18 +134,19 @@ class TenantsAdmin(HubAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         if obj is None:
-            return ["name", "slug", "instructions", "admits", "owner"]
-        return ["endpoint", "catalog", "name", "slug", "instructions", "admits", "enabled"]
+            return ["name", "slug", "instructions", "admits", *_GUARDS, "owner"]
+        return ["endpoint", "catalog", "name", "slug", "instructions", "admits", *_GUARDS, "enabled"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         if obj is None:
             return []
-        return ["endpoint", "catalog", "slug", *([] if standing(request).staff else ["enabled"])]
+        guarded = [] if actions.may_relax(obj, _user(request)) else ["second_publisher"]
+        return ["endpoint", "catalog", "slug", *guarded, *([] if standing(request).staff else ["enabled"])]
 
     def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
         actor = request.user.get_username()
         if change:
-            actions.save(obj, actor=actor)
+            actions.change_tenant(obj, actor=_user(request))
             return
         actions.create_tenant(obj, actor=actor)
         if form.cleaned_data["owner"]:

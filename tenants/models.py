@@ -51,6 +51,14 @@ class Admits(models.TextChoices):
     LIST = "list", _("Only clients that were admitted")
 
 
+class ScanStops(models.TextChoices):
+    """From which level on a finding of the scan keeps a tool from being published."""
+
+    DANGER = "danger", _("Danger")
+    WARNING = "warning", _("Warning")
+    NEVER = "never", _("Never; findings are only shown")
+
+
 class Tenant(models.Model):
     """A team with its own MCP endpoint, `/t/<slug>/mcp`."""
 
@@ -67,6 +75,24 @@ class Tenant(models.Model):
         default=Admits.OPEN,
         help_text=_("Which programs may ask its members for access. API keys are not affected."),
     )
+    second_publisher = models.BooleanField(
+        "a second person publishes",
+        default=False,
+        help_text=_("Who wrote a tool or the rules cannot publish them; somebody else who may has to."),
+    )
+    scan_stops = models.CharField(
+        "the scan stops at",
+        max_length=8,
+        choices=ScanStops.choices,
+        default=ScanStops.DANGER,
+        help_text=_("Findings from this level on keep a tool from being published."),
+    )
+    link_hosts = ArrayField(
+        models.CharField(max_length=255),
+        default=list,
+        blank=True,
+        help_text=_("Hosts that results may link to, such as acme.example or *.acme.example; others are marked."),
+    )
     catalog_version = models.BigIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -75,6 +101,19 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Stop(models.Model):
+    """The hub's one row while everything is stopped: nobody is let in at any tenant's endpoint, no job is taken up."""
+
+    one = models.BooleanField(primary_key=True, default=True)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(one=True), name="one_stop")]
+
+    def __str__(self) -> str:
+        return "everything is stopped"
 
 
 class Member(models.Model):
@@ -92,6 +131,21 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
+
+
+class Group(models.Model):
+    """Members who belong together, such as those who review refunds."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="groups")
+    name = models.CharField(max_length=63)
+    members = models.ManyToManyField(Member, related_name="groups", blank=True)
+
+    class Meta:
+        ordering = ["tenant", "name"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="one_group_per_name")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Scope(models.Model):

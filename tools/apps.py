@@ -7,6 +7,6 @@ class ToolsConfig(AppConfig):
     name = "tools"
 
     def ready(self) -> None:
-        from tools.unlocks import unlocked  # models are loaded only now
+        from tools.unlocks import changed, unlocked  # models are loaded only now
 
-        unlocks.register(unlocked)
+        unlocks.register(unlocked, changed)

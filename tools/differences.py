@@ -33,6 +33,12 @@ LABELS = {
     "kind": "Kind",
     "config": "Configuration",
     "connection": "Connection",
+    "destination": "Where its calls go",
+    "units": "Units that a call spends",
+    "inspect": "What its arguments are searched for",
+    "high_risk": "Judged by the classifier too",
+    "untrusted": "Its results hold what others wrote",
+    "cleaning": "What is taken out of its results",
 }
 SEEN = frozenset({"name", "title", "description", "input_schema", "output_schema", "icon"}) | {
     "read_only",
@@ -41,6 +47,8 @@ SEEN = frozenset({"name", "title", "description", "input_schema", "output_schema
     "open_world",
 }
 """Fields that a model reads."""
+AGREED = SEEN | {"scopes", "destination"}
+"""Fields that people agree to when they let a program use the tool; the others are the admins' own business."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
+from yarl import URL
 
-from tools.models import Definition
+from tools.models import Definition, Version
 
 
 def manifest(definition: Definition) -> dict[str, Any]:
@@ -38,9 +40,34 @@ def encoded(value: Any, *, sort: bool = False) -> bytes:
         return json.dumps(value, ensure_ascii=False, sort_keys=sort, separators=(",", ":")).encode(errors="replace")
 
 
-def manifest_hash(listed: dict[str, Any]) -> str:
-    """SHA-256 over the manifest with sorted keys: equal manifests have equal hashes wherever they are computed."""
-    return hashlib.sha256(encoded(listed, sort=True)).hexdigest()
+def manifest_hash(listed: dict[str, Any], *, scopes: Iterable[str], destination: str) -> str:
+    """SHA-256 over the manifest, the scopes and the destination, with sorted keys: equal tools have equal hashes
+    wherever they are computed. What people agree to binds to it, so it holds all that they agree to."""
+    agreed = {"manifest": listed, "scopes": sorted(set(scopes)), "destination": destination}
+    return hashlib.sha256(encoded(agreed, sort=True)).hexdigest()
+
+
+def destination_of(definition: Definition) -> str:
+    """Where its calls go now: the origin of its connection, "" without one."""
+    return origin_of(definition.connection.base_url) if definition.connection is not None else ""
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port (RFC 6454 section 4); the port only where it is not the scheme's own."""
+    try:
+        return str(URL(url).origin())
+    except ValueError:
+        return url
+
+
+def leads_elsewhere(published: str, base_url: str | None) -> bool:
+    """Whether a connection leads elsewhere than when a version was published. Versions of old kept no destination."""
+    return published != "" and published != (origin_of(base_url) if base_url else "")
+
+
+def is_led_elsewhere(version: Version) -> bool:
+    """The same of a version with its connection as it is now."""
+    return leads_elsewhere(version.destination, version.connection.base_url if version.connection else "")
 
 
 def estimated_tokens(listed: Any) -> int:

@@ -66,6 +66,8 @@ class Connection(models.Model):
         ),
     )
 
+    enabled = models.BooleanField(default=True, help_text=_("Switched off, its tools are not offered."))
+
     unrecorded = ("secret",)
 
     class Meta:
@@ -144,6 +146,24 @@ class Definition(models.Model):
         validators=[MinValueValidator(256), MaxValueValidator(10_000_000)],
         help_text=_("Bytes of result a model gets at the most."),
     )
+    units = models.PositiveIntegerField(
+        default=1,
+        validators=[MaxValueValidator(1_000_000)],
+        help_text=_("What one call spends, in units of your own, such as cents; limits count them by the day."),
+    )
+    inspect = ArrayField(
+        models.CharField(max_length=20),
+        default=list,
+        blank=True,
+        help_text=_("What its arguments are searched for. What is found is for rules to judge."),
+    )
+    high_risk = models.BooleanField(
+        default=False, help_text=_("Its arguments are judged by the classifier as well, which takes a little longer.")
+    )
+    untrusted = models.BooleanField(
+        default=True, help_text=_("Its results hold what others wrote, such as mails, tickets or pages.")
+    )
+    cleaning = WrittenJSON(default=dict, blank=True, help_text=_("What is taken out of its results, and how."))
     kind = models.CharField(max_length=20, default="http")
     config = WrittenJSON(default=dict, blank=True)
     connection = models.ForeignKey(
@@ -158,17 +178,25 @@ class Definition(models.Model):
 
 
 class Tool(Definition):
-    """A tool of a tenant: its draft, and which published version is live."""
+    """A tool of a tenant: its draft, and which published version is live.
+
+    proposed_digest: of what somebody proposed to make live: the draft, or an earlier version. writers: who wrote at the
+    draft, or moved the connection it goes through, since it was last published, by user id.
+    """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="tools")
     enabled = models.BooleanField(default=True, help_text=_("A disabled tool vanishes at once."))
     live = models.ForeignKey(
         "Version", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+"
     )
+    proposed_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, editable=False, related_name="+")
+    proposed_digest = models.CharField(max_length=64, blank=True, editable=False)
+    proposed_at = models.DateTimeField(null=True, editable=False)
+    writers = ArrayField(models.BigIntegerField(), default=list, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    unrecorded = ("updated_at",)
+    unrecorded = ("updated_at", "proposed_by", "proposed_digest", "proposed_at", "writers")
 
     class Meta:
         ordering = ["tenant", "name"]
@@ -176,13 +204,18 @@ class Tool(Definition):
 
 
 class Version(Definition):
-    """A published definition. Never changed: the application role may only add and read."""
+    """A published definition. Never changed: the application role may only add and read.
+
+    manifest_hash: of the manifest with the scopes and the destination. destination: the origin that its connection had
+    when it was published; empty without one, and for what was published before destinations were kept.
+    """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
     tool = models.ForeignKey(Tool, on_delete=models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
     manifest = WrittenJSON(help_text=_("Exactly what a model reads."))
     manifest_hash = models.CharField(max_length=64)
+    destination = models.CharField(max_length=300, blank=True)
     published_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     published_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,18 +1,22 @@
-"""Writing consents: give, revoke. Each is one transaction with its ledger entry."""
+"""Writing consents: give, agree anew, revoke. Each is one transaction with its ledger entry."""
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from access.consent import changed
 from access.consent.offer import Offer
 from access.models import Client, Consent
 from access.oauth import families
+from access.unlocks import Unlocked
 from audit import changes
+from tenants import pins
 from tenants.models import Member
+from tenants.pins import Pin
 
 
 @transaction.atomic
@@ -46,6 +50,7 @@ def give_consent(
     consent.shown_hash = offer.hash
     consent.redirect_origin = origin
     consent.given_at = now
+    _pin(consent, offer.pins(scopes, pins.read(consent.pins) if had else {}))
     consent.until = until
     consent.save()
     changes.record(
@@ -57,6 +62,40 @@ def give_consent(
         after=changes.snapshot(consent),
     )
     return consent
+
+
+@transaction.atomic
+def agree_anew(consent: Consent, tools: Iterable[Unlocked], *, seen: str, actor: str) -> bool:
+    """Record a member's yes to what the tools of a consent have become: from now on it covers them as they are.
+
+    seen: the `changed.digest` of what the member was shown; False when that is not what has changed by now, or nothing
+    is left of the consent.
+    """
+    held = families.lock(consent.pk)
+    if held is None or not held.live:
+        return False
+    covered = [tool for tool in tools if tool.scopes.issubset(held.scopes)]
+    found = changed.since(pins.read(held.pins), covered)
+    if not found or changed.digest(found) != seen:
+        return False
+    before = changes.snapshot(held)
+    _pin(held, pins.read(held.pins) | {tool.tool: tool.pin for tool in covered})
+    held.save(update_fields=["pins", "pins_version"])
+    changes.record(
+        tenant_id=held.tenant_id,
+        actor=actor,
+        verb="agreed anew to",
+        subject=held,
+        before=before,
+        after=changes.snapshot(held),
+        note=changed.told(found),
+    )
+    return True
+
+
+def _pin(consent: Consent, agreed: Mapping[str, Pin]) -> None:
+    consent.pins = {name: pin.written() for name, pin in sorted(agreed.items())}
+    consent.pins_version += 1
 
 
 def _held(member: Member, client: Client) -> Consent:

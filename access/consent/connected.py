@@ -9,8 +9,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from access.actions.consents import revoke_consent, revoke_consents_of_user
-from access.consent import queries
+from access import unlocks
+from access.actions.consents import agree_anew, revoke_consent, revoke_consents_of_user
+from access.consent import changed, queries
 from access.consent.hosts import initial_of, logo_of, name_of
 from access.models import Consent
 from lib.html import when
@@ -45,6 +46,21 @@ def revoke_app(request: HttpRequest, consent_id: int) -> HttpResponse:
 
 @require_POST
 @login_required
+def agree_app(request: HttpRequest, consent_id: int) -> HttpResponse:
+    """Agree to what the tools of one consent have become, as it was shown. One of somebody else's does not exist."""
+    consent = queries.connection_of(_reader(request), consent_id)
+    if consent is None:
+        raise Http404
+    tools = unlocks.of(consent.tenant_id)
+    if agree_anew(consent, tools, seen=request.POST.get("seen", ""), actor=request.user.get_username()):
+        messages.success(request, f"{name_of(consent.client)} may use its tools as they are now.")
+    else:
+        messages.warning(request, "Something changed while you were reading. Nothing was agreed to; look again.")
+    return redirect("connected-apps")
+
+
+@require_POST
+@login_required
 def revoke_all_apps(request: HttpRequest) -> HttpResponse:
     """Take all of the reader's consents back."""
     if revoke_consents_of_user(_reader(request), actor=request.user.get_username()):
@@ -54,6 +70,7 @@ def revoke_all_apps(request: HttpRequest) -> HttpResponse:
 
 def _card(consent: Consent, words: dict[tuple[int, str], str]) -> dict[str, Any]:
     name = name_of(consent.client)
+    found = queries.changes_of(consent)
     return {
         "consent": consent,
         "name": name,
@@ -64,6 +81,8 @@ def _card(consent: Consent, words: dict[tuple[int, str], str]) -> dict[str, Any]
         "since": when(consent.created_at),
         "until": when(consent.until, never="you revoke it"),
         "used": when(consent.last_used_at, never="not yet"),
+        "changes": [(one, unlocks.since(consent.tenant_id, one.tool.tool, one.then)) for one in found],
+        "seen": changed.digest(found),
         "calls": [(call, when(call.at)) for call in queries.calls_of(consent)],
     }
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from access.unlocks import Sort, Unlocked
+from access.unlocks import Unlocked
+from tenants.pins import Pin, Sort, gains
 from tenants.scopes import ScopeRule, expand, reachable
 
 
@@ -25,10 +26,12 @@ class Described:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Given:
-    """What the member let this client do before, and what they were shown then (`Consent.shown`)."""
+    """What the member let this client do before, what they were shown then (`Consent.shown`), and what the tools that
+    this covers were (`Consent.pins`)."""
 
     scopes: frozenset[str]
     shown: Mapping[str, Any]
+    pins: Mapping[str, Pin]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +46,8 @@ class Line:
     needed: bool
     ticked: bool
     new: bool
-    gained: frozenset[str]
-    """Destructive tools that it opens with what was allowed before, and that were not there then."""
+    gained: Mapping[str, str]
+    """Tools that it opens with what was allowed before and that can do more than then, by name: what they gained."""
     part_of: tuple[str, ...]
     """Other scopes of the offer that imply it: while one of them is ticked, it comes along."""
 
@@ -60,7 +63,7 @@ class Offer:
     lines: tuple[Line, ...]
     always: tuple[Unlocked, ...]
     """Tools that need no scope: whatever is connected may call them."""
-    always_gained: frozenset[str]
+    always_gained: Mapping[str, str]
     forbidden: Mapping[str, str]
     """Scopes that were asked for and that the member's role may not hold, with what they say."""
     kept: Mapping[str, str]
@@ -78,7 +81,7 @@ class Offer:
 
     @property
     def fresh(self) -> tuple[Line, ...]:
-        """The lines a person has to read: new scopes, and known ones that can now do lasting harm."""
+        """The lines a person has to read: new scopes, and known ones that can now do more."""
         return tuple(line for line in self.lines if line.new or line.gained)
 
     @property
@@ -98,6 +101,13 @@ class Offer:
         """What a yes with these ticked grants: they, what cannot be left out, and what those imply."""
         wanted = (frozenset(ticked) & self.scopes) | self.needed
         return wanted.union(*(self.implies[scope] for scope in wanted)) if wanted else wanted
+
+    def pins(self, granted: frozenset[str], before: Mapping[str, Pin]) -> dict[str, Pin]:
+        """What a yes that leaves the client with these scopes is given for: what is on the page as it is now, and of
+        what is not, what was agreed to before."""
+        kept = {name: pin for name, pin in before.items() if pin.scopes <= granted}
+        shown = {tool.tool: tool.pin for line in self.lines for tool in line.tools if tool.scopes <= granted}
+        return kept | shown | {tool.tool: tool.pin for tool in self.always}
 
 
 def make(
@@ -122,8 +132,8 @@ def make(
     needed = expand((name for name in offered if scopes[name].needed), rules)
     ticked = proposed(offered, needed=needed, implies=implies, tools=usable)
     had = given.scopes if given else frozenset()
-    before = remembered(given) if given else {}
-    gained = {name: _gained(name, had, usable, before) for name in offered & had}
+    before = given.pins if given else {}
+    gained = {name: _gained(_opened_by(name, usable, had), before) for name in offered & had}
     lines = tuple(
         Line(
             scope=name,
@@ -133,17 +143,17 @@ def make(
             needed=name in needed,
             ticked=name in ticked or (name in had and not gained[name]),
             new=name not in had,
-            gained=gained.get(name, frozenset()),
+            gained=gained.get(name, {}),
             part_of=tuple(sorted(other for other in offered if other != name and name in implies[other])),
         )
         for name in sorted(offered, key=lambda name: (name not in needed, name not in ticked, name))
     )
     always = tuple(tool for tool in tools if not tool.scopes)
-    kept = {name: before[name] for name in sorted(had - offered) if name in before}
+    kept = {name: entry for name, entry in remembered(given).items() if name not in offered} if given else {}
     return Offer(
         lines=lines,
         always=always,
-        always_gained=_destructive(always) - _harmful((given.shown if given else {}).get("always", {})),
+        always_gained=_gained(always, before),
         forbidden={name: scopes[name].says for name in sorted(wanted - offered)},
         kept={name: entry["says"] for name, entry in kept.items()},
         implies=implies,
@@ -152,6 +162,8 @@ def make(
             "scopes": {line.scope: _entry(line) for line in lines},
             "always": {tool.tool: tool.sort for tool in always},
             "kept": kept,
+            "pins": {tool.tool: tool.hash for tool in usable},
+            "gained": {name: dict(tools) for name, tools in gained.items() if tools},
         },
     )
 
@@ -182,20 +194,19 @@ def proposed(
 
 
 def remembered(given: Given) -> dict[str, Any]:
-    """Every scope that was granted with the tools it opened then. What was read beside a scope that was refused is not
-    among them: nobody has allowed it."""
+    """Every scope that was granted, as it was shown."""
     shown = {**given.shown.get("kept", {}), **given.shown.get("scopes", {})}
-    return {scope: _opened(entry, given.scopes) for scope, entry in shown.items() if scope in given.scopes}
+    return {scope: shown[scope] for scope in sorted(given.scopes) if scope in shown}
 
 
-def _opened(entry: Mapping[str, Any], scopes: frozenset[str]) -> dict[str, Any]:
-    waits = {tool for tool, others in entry["together"].items() if not scopes.issuperset(others)}
-    return {**entry, "tools": {tool: sort for tool, sort in entry["tools"].items() if tool not in waits}}
+def _opened_by(scope: str, tools: Iterable[Unlocked], had: frozenset[str]) -> list[Unlocked]:
+    return [tool for tool in tools if scope in tool.scopes and tool.scopes <= had]
 
 
-def _gained(name: str, had: frozenset[str], tools: Iterable[Unlocked], before: Mapping[str, Any]) -> frozenset[str]:
-    now = _destructive(tool for tool in tools if name in tool.scopes and tool.scopes <= had)
-    return now - _harmful(before.get(name, {}).get("tools", {}))
+def _gained(tools: Iterable[Unlocked], before: Mapping[str, Pin]) -> dict[str, str]:
+    """Which of these can do more than when they were agreed to, with what that is."""
+    found = {tool.tool: gains(before.get(tool.tool), tool.pin) for tool in tools}
+    return {name: ", ".join(gained) for name, gained in found.items() if gained}
 
 
 def _worst(tools: Iterable[Unlocked]) -> Sort:
@@ -207,11 +218,6 @@ def _worst(tools: Iterable[Unlocked]) -> Sort:
 
 def _destructive(tools: Iterable[Unlocked]) -> frozenset[str]:
     return frozenset(tool.tool for tool in tools if tool.sort == "destructive")
-
-
-def _harmful(shown: Mapping[str, str]) -> frozenset[str]:
-    """The destructive ones among the tools of an earlier page."""
-    return frozenset(tool for tool, sort in shown.items() if sort == "destructive")
 
 
 def _entry(line: Line) -> dict[str, Any]:

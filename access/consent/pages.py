@@ -1,22 +1,26 @@
 """The consent page and the pages beside it, as what templates draw."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from access import unlocks
 from access.consent import answers
 from access.consent.hosts import Host
 from access.consent.offer import Line, Offer
 from access.models import Consent
 from access.oauth import authorization
-from access.unlocks import Sort, Unlocked
+from access.unlocks import Difference, Unlocked
 from tenants.models import Member, Tenant
+from tenants.pins import Sort
 
 _TOOLS_SHOWN = 6
 _SPANS = {"hour": "An hour", "day": "A day", "month": "30 days", "forever": "Until I revoke it"}
 _MARKS: dict[Sort, str] = {"reads": "", "writes": "changes things", "destructive": "can delete or overwrite"}
+_NOTHING: Mapping[str, Sequence[Difference]] = {}
 _WORST_FIRST: tuple[Sort, ...] = ("destructive", "writes", "reads")
 
 
@@ -28,8 +32,9 @@ class Use:
     title: str
     mark: str
     sort: Sort
-    gained: bool
+    gained: str
     together: str
+    differences: Sequence[Difference] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,14 +80,18 @@ def consent(
     problem: what to mend in it, `scopes` or `span`. changed: the question is not the one they were answering.
     """
     offer, old = visit.offer, visit.old
+    differ = _differences(visit)
     context = {
         "host": visit.host,
         "tenant": visit.tenant,
         "member": visit.member,
         "offer": offer,
-        "fresh": rows(offer, offer.fresh, ticked),
+        "fresh": rows(offer, offer.fresh, ticked, differ),
         "familiar": rows(offer, offer.familiar, ticked),
-        "always": [_use(tool, gained=tool.tool in offer.always_gained) for tool in offer.always],
+        "always": [
+            _use(tool, gained=offer.always_gained.get(tool.tool, ""), differences=differ.get(tool.tool, ()))
+            for tool in offer.always
+        ],
         "again": old,
         "spans": _spans(span or _usual_span(old)),
         "problem": problem,
@@ -117,22 +126,36 @@ def unanswerable(request: HttpRequest, says: str, detail: str = "") -> HttpRespo
     return render(request, "access/unanswerable.html", {"says": says, "detail": detail}, status=400)
 
 
-def rows(offer: Offer, lines: Iterable[Line], ticked: Collection[str] | None) -> list[Row]:
-    """The lines as boxes; ticked: what the person chose, None for what is proposed."""
+def _differences(visit: Visit) -> dict[str, list[Difference]]:
+    """What became other in the tools that gained something since the person agreed to them."""
+    offer, agreed = visit.offer, visit.old.pins if visit.old is not None else {}
+    gained = {name for line in offer.lines for name in line.gained} | set(offer.always_gained)
+    return {name: unlocks.since(visit.tenant.pk, name, agreed[name]["hash"]) for name in gained if name in agreed}
+
+
+def rows(
+    offer: Offer,
+    lines: Iterable[Line],
+    ticked: Collection[str] | None,
+    differ: Mapping[str, Sequence[Difference]] = _NOTHING,
+) -> list[Row]:
+    """The lines as boxes; ticked: what the person chose, None for what is proposed. differ: what became other in the
+    tools that gained something."""
     says = {line.scope: line.says for line in offer.lines}
-    return [_row(line, says, line.ticked if ticked is None else line.scope in ticked) for line in lines]
+    return [_row(line, says, line.ticked if ticked is None else line.scope in ticked, differ) for line in lines]
 
 
-def _row(line: Line, says: dict[str, str], ticked: bool) -> Row:
+def _row(line: Line, says: dict[str, str], ticked: bool, differ: Mapping[str, Sequence[Difference]]) -> Row:
     alike = all(tool.sort == line.sort for tool in line.tools)  # then the mark beside the scope says it
     uses = tuple(
         _use(
             tool,
             marked=not alike,
-            gained=tool.tool in line.gained,
+            gained=line.gained.get(tool.tool, ""),
             together=(says[scope] for scope in line.together(tool)),
+            differences=differ.get(tool.tool, ()),
         )
-        for tool in sorted(line.tools, key=lambda tool: _WORST_FIRST.index(tool.sort))  # none of them is folded away
+        for tool in sorted(line.tools, key=partial(_foremost, line))  # what has to be read is not folded away
     )
     return Row(
         scope=line.scope,
@@ -148,7 +171,19 @@ def _row(line: Line, says: dict[str, str], ticked: bool) -> Row:
     )
 
 
-def _use(tool: Unlocked, *, gained: bool, marked: bool = True, together: Iterable[str] = ()) -> Use:
+def _foremost(line: Line, tool: Unlocked) -> tuple[bool, int]:
+    """What gained something first, then the worst."""
+    return tool.tool not in line.gained, _WORST_FIRST.index(tool.sort)
+
+
+def _use(
+    tool: Unlocked,
+    *,
+    gained: str,
+    marked: bool = True,
+    together: Iterable[str] = (),
+    differences: Sequence[Difference] = (),
+) -> Use:
     return Use(
         name=tool.tool,
         title=tool.title,
@@ -156,6 +191,7 @@ def _use(tool: Unlocked, *, gained: bool, marked: bool = True, together: Iterabl
         sort=tool.sort,
         gained=gained,
         together=_listed(together),
+        differences=differences,
     )
 
 

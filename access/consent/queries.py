@@ -6,12 +6,13 @@ from django.db.models import Q
 from django.utils import timezone
 
 from access import unlocks
-from access.consent import offer
+from access.consent import changed, offer
 from access.consent.hosts import Host
 from access.models import APIKey, Consent
 from access.oauth import redirects
 from access.oauth.authorization import Asked
 from audit.models import Entry, Event
+from tenants import pins
 from tenants.models import Member, Scope, Tenant
 from tenants.scopes import ScopeRule
 
@@ -41,7 +42,7 @@ def offer_for(member: Member, asked: Asked, host: Host, old: Consent | None) -> 
         scopes=_described(asked.tenant_id),
         role=member.role,
         tools=unlocks.of(asked.tenant_id),
-        given=offer.Given(scopes=frozenset(old.scopes), shown=old.shown) if old and old.live else None,
+        given=_given(old) if old and old.live else None,
         about={
             "client": asked.client.client_id,
             "name": host.name,
@@ -50,6 +51,10 @@ def offer_for(member: Member, asked: Asked, host: Host, old: Consent | None) -> 
             "origin": redirects.origin(asked.redirect_uri),
         },
     )
+
+
+def _given(old: Consent) -> offer.Given:
+    return offer.Given(scopes=frozenset(old.scopes), shown=old.shown, pins=pins.read(old.pins))
 
 
 def _described(tenant_id: int) -> dict[str, offer.Described]:
@@ -74,6 +79,12 @@ def connection_of(user_id: int, consent_id: int) -> Consent | None:
     """One of the person's own; None for anybody else's."""
     found = Consent.objects.select_related("client", "tenant", "member__user")
     return found.filter(pk=consent_id, member__user_id=user_id).first()
+
+
+def changes_of(consent: Consent) -> list[changed.Changed]:
+    """The tools that are not what the consent was given for."""
+    covered = [tool for tool in unlocks.of(consent.tenant_id) if tool.scopes.issubset(consent.scopes)]
+    return changed.since(pins.read(consent.pins), covered)
 
 
 def teams_of(user_id: int) -> list[Tenant]:

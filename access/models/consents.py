@@ -13,6 +13,8 @@ class Consent(models.Model):
     """A member's yes to a client: which scopes, for how long, and what exactly they were shown.
 
     Every token that comes of it points back here, so revoking this row is revoking all of them.
+    pins: by the name of each tool that it covered when it was given, what it was then (`tenants.pins.Pin`).
+    pins_version: moves with them.
     """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="consents")
@@ -21,6 +23,8 @@ class Consent(models.Model):
     scopes = ArrayField(models.CharField(max_length=63), default=list)
     shown = models.JSONField()
     shown_hash = models.CharField(max_length=64)
+    pins = models.JSONField(default=dict)
+    pins_version = models.PositiveIntegerField(default=1)
     redirect_origin = models.CharField(max_length=300)
     created_at = models.DateTimeField(auto_now_add=True)
     given_at = models.DateTimeField()
@@ -29,7 +33,7 @@ class Consent(models.Model):
     last_used_at = models.DateTimeField(null=True)
     last_address = models.CharField(max_length=64, blank=True)
 
-    unrecorded = ("last_used_at", "last_address")
+    unrecorded = ("last_used_at", "last_address", "pins_version")
 
     class Meta:
         ordering = ["-given_at"]

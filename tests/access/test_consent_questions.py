@@ -1,5 +1,7 @@
 """What is asked, what is answered already, and what is only a name: the pure part of consent, as tables."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +10,8 @@ from access.consent import answers, hosts, offer
 from access.consent.imitation import imitated
 from access.consent.offer import Described, Given, Offer
 from access.models import Client
-from access.unlocks import Sort, Unlocked
+from access.unlocks import Unlocked
+from tenants.pins import Pin, Sort
 from tenants.scopes import ScopeRule
 
 EVERYBODY = frozenset({"owner", "user"})
@@ -46,8 +49,8 @@ def _ticked(one: Offer) -> set[str]:
     return {line.scope for line in one.lines if line.ticked}
 
 
-def _given(one: Offer, *scopes: str) -> Given:
-    return Given(scopes=frozenset(scopes), shown=one.shown)
+def _given(one: Offer, *scopes: str, before: Mapping[str, Pin] | None = None) -> Given:
+    return Given(scopes=frozenset(scopes), shown=one.shown, pins=one.pins(frozenset(scopes), before or {}))
 
 
 def test_a_request_that_names_no_scope_is_offered_what_live_tools_need() -> None:
@@ -117,30 +120,32 @@ def test_only_what_is_new_has_to_be_read_again() -> None:
 def test_a_scope_that_gained_a_destructive_tool_is_shown_again_and_unticked() -> None:
     before = _offer("read")
     asked = _offer("read", tools=[*TOOLS, _tool("wipe", "destructive", "read")], given=_given(before, "read"))
-    assert [(line.scope, line.gained, line.ticked) for line in asked.fresh] == [("read", frozenset({"wipe"}), False)]
+    assert [(line.scope, line.gained, line.ticked) for line in asked.fresh] == [("read", {"wipe": "new"}, False)]
 
 
 @pytest.mark.parametrize("between", [False, True])
 def test_a_tool_that_was_seen_beside_a_refused_scope_was_not_allowed(between: bool) -> None:
     given = _given(_offer("read", "purge"), "read")
     if between:  # another page, on which what was granted is only kept
-        given = _given(_offer("write", scopes=SCOPES | {"write": _scope()}, given=given), "read", "write")
+        other = _offer("write", scopes=SCOPES | {"write": _scope()}, given=given)
+        given = _given(other, "read", "write", before=given.pins)
     asked = _offer("read", tools=[*TOOLS[:3], _tool("purge", "destructive", "read")], given=given)
-    assert [(line.scope, line.gained) for line in asked.fresh] == [("read", frozenset({"purge"}))]
+    assert [(line.scope, line.gained) for line in asked.fresh] == [("read", {"purge": "new"})]
 
 
 def test_a_tool_that_was_given_up_with_a_scope_is_not_allowed_any_more() -> None:
     both = _given(_offer("read", "purge"), "read", "purge")
-    left = _given(_offer("purge", given=both), "read")
+    left = _given(_offer("purge", given=both), "read", before=both.pins)
     asked = _offer("read", tools=[_tool("purge", "destructive", "read")], given=left)
-    assert [line.gained for line in asked.fresh] == [frozenset({"purge"})]
+    assert [line.gained for line in asked.fresh] == [{"purge": "new"}]
     assert not _offer("read", "purge", given=both).fresh
 
 
 def test_what_was_not_asked_for_this_time_is_named_as_kept() -> None:
-    asked = _offer("read", given=_given(_offer(), "read", "write"))
+    given = _given(_offer(), "read", "write")
+    asked = _offer("read", given=given)
     assert asked.kept == {"write": "Says"}
-    once_more = _offer("write", given=Given(scopes=frozenset({"read", "write"}), shown=asked.shown))
+    once_more = _offer("write", given=_given(asked, "read", "write", before=given.pins))
     assert not once_more.fresh
 
 
@@ -153,6 +158,7 @@ def test_what_was_not_asked_for_this_time_is_named_as_kept() -> None:
         {"scopes": SCOPES | {"read": _scope(needed=True)}},
         {"about": {"client": "another"}},
         {"tools": [*TOOLS, _tool("ping", "reads")]},
+        {"tools": [replace(TOOLS[0], hash="other"), *TOOLS[1:]]},
     ],
 )
 def test_the_hash_moves_with_everything_that_was_shown(changed: dict[str, Any]) -> None:
@@ -199,6 +205,68 @@ def test_a_new_tool_asks_again_only_when_it_is_destructive_and_within_the_grant(
     before = _given(_offer("read", "write"), "read", "write")
     question = _offer("read", "write", tools=[*TOOLS, tool], given=before)
     assert answers.answers(OLD, question, **HOW) is silent
+
+
+STRONGER: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "reads, then writes": ({"sort": "reads"}, {"sort": "writes"}, "could only read and can now change things"),
+    "reads, then destroys": (
+        {"sort": "reads"},
+        {"sort": "destructive"},
+        "could only read and can now delete or overwrite",
+    ),
+    "writes, then destroys": (
+        {"sort": "writes"},
+        {"sort": "destructive"},
+        "could change things and can now delete or overwrite",
+    ),
+    "goes elsewhere": (
+        {"destination": "https://a.example"},
+        {"destination": "https://b.example:8443"},
+        "now sends to b.example:8443",
+    ),
+    "goes somewhere": ({}, {"destination": "http://b.example"}, "now sends to http://b.example"),
+    "reaches beyond": ({}, {"open_world": True}, "now reaches beyond the company"),
+    "two at once": (
+        {"sort": "reads"},
+        {"sort": "writes", "open_world": True},
+        "could only read and can now change things, now reaches beyond the company",
+    ),
+}
+WEAKER: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"hash": "a"}, {"hash": "b"}),
+    ({"sort": "destructive"}, {"sort": "reads"}),
+    ({"open_world": True}, {}),
+    ({"destination": "https://a.example"}, {}),
+]
+
+
+def _pinned(**changed: Any) -> Unlocked:
+    return replace(_tool("get", "reads", "read"), **changed)
+
+
+@pytest.mark.parametrize("case", STRONGER)
+def test_a_tool_that_gained_power_is_asked_about_with_what_it_gained(case: str) -> None:
+    then, now, said = STRONGER[case]
+    before = _given(_offer("read", tools=[_pinned(**then)]), "read")
+    question = _offer("read", tools=[_pinned(**now)], given=before)
+    assert [(line.scope, line.gained) for line in question.fresh] == [("read", {"get": said})]
+    assert not answers.answers(OLD, question, **HOW)
+
+
+@pytest.mark.parametrize(("then", "now"), WEAKER)
+def test_other_words_and_less_power_ask_nobody(then: dict[str, Any], now: dict[str, Any]) -> None:
+    before = _given(_offer("read", tools=[_pinned(**then)]), "read")
+    assert answers.answers(OLD, _offer("read", tools=[_pinned(**now)], given=before), **HOW)
+
+
+def test_what_is_not_on_the_page_stays_as_it_was_agreed_to() -> None:
+    old = _tool("note", "writes", "write")
+    given = _given(_offer("read", "write", tools=[_pinned(), old]), "read", "write")
+    grown = replace(old, sort="destructive", hash="other")
+    page = _offer("read", tools=[replace(_pinned(), hash="new"), grown], given=given)
+    agreed = page.pins(frozenset({"read", "write"}), given.pins)
+    assert (agreed["get"].hash, agreed["note"]) == ("new", old.pin)
+    assert not page.pins(frozenset({"read"}), given.pins).keys() - {"get"}
 
 
 @pytest.mark.parametrize("span", list(answers.SPANS))
