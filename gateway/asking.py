@@ -1,36 +1,33 @@
 """Asking before a call begins (2026-07-28, basic/patterns, multi round-trip requests).
 
-A tool whose function has a preflight may need answers first. Then the call is answered with `input_required`, and the
-host sends it again with the answers and with `requestState`, which is all that is remembered of the first round. It
-goes through the host's hands, so it is sealed, bound to who asked, for what and until when, and taken once.
+A tool whose function has a preflight may need answers first, and a call may need the yes of the person it works for.
+Then it is answered with `input_required`, and the host sends it again with the answers and with `requestState` (see
+`gateway.rounds`).
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-import orjson
-
-from access.clients import throttle
 from audit import entries
+from gateway import rounds, translate
 from gateway.errors import INVALID_PARAMS, Fault
+from gateway.rounds import Bound, Round
 from gateway.task_shapes import elicitation
 from gateway.visit import Visit
 from jobs import calls as jobs
+from jobs import confirming
+from jobs.intent import intent_of, message
 from jobs.values import Answer, Follow
-from lib import seal
-from lib.ids import uuid7
-from policy.decide import Refusal
+from policy.values import Effect, Refusal
 from tools import calls, functions, preflight
 from tools.catalog import LiveTool
 from tools.values import Origin, Question, Reply, Report
 
-PATIENCE = 600.0
-"""Seconds in which a question must be answered."""
-MOST_STATE = 64 * 1024
-"""Characters of `requestState` that are looked at."""
-_ACTIONS = ("accept", "decline", "cancel")
+CONFIRM: Final = "confirm"
+"""The key of the one question that the hub itself asks."""
+_NO_FIELDS: Final = {"type": "object", "properties": {}}
+"""Hosts show their own buttons for yes and no; a box to tick would only be a second yes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +35,39 @@ class Asked:
     """The answer to a call that needs answers itself."""
 
     result: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asking:
+    """One request that may have to ask: who came, with which params, and what their client shows."""
+
+    visit: Visit
+    params: Mapping[str, Any]
+    capabilities: Any
+    origin: Origin
+    report: Report
+    follow: Follow
+
+    @property
+    def shows_forms(self) -> bool:
+        """A bare `elicitation` means that it does (client/elicitation)."""
+        asks = self._elicitation
+        return asks is not None and (not asks or "form" in asks)
+
+    @property
+    def opens_links(self) -> bool:
+        return "url" in (self._elicitation or ())
+
+    @property
+    def _elicitation(self) -> Mapping[str, Any] | None:
+        asks = self.capabilities.get("elicitation") if isinstance(self.capabilities, Mapping) else None
+        return asks if isinstance(asks, Mapping) else None
+
+    def bound(self, *, arguments: bool) -> Bound:
+        """What a state of this request is good for. arguments: for these as the host sent them and no others."""
+        caller, params = self.visit.caller, self.params
+        sent = entries.digest(params.get("arguments") or {}) if arguments else ""
+        return [caller.tenant_id, caller.member_id, caller.credential, params["name"], sent]
 
 
 def check_of(tool: LiveTool | None) -> preflight.Check | None:
@@ -48,94 +78,125 @@ def check_of(tool: LiveTool | None) -> preflight.Check | None:
     return known.preflight if known is not None else None
 
 
-def can_be_asked(capabilities: Any) -> bool:
-    """Whether a client says that it shows forms; a bare `elicitation` means that it does (client/elicitation)."""
-    asks = capabilities.get("elicitation") if isinstance(capabilities, Mapping) else None
-    return isinstance(asks, Mapping) and (not asks or "form" in asks)
-
-
-async def call(
-    visit: Visit, check: preflight.Check, params: Mapping[str, Any], *, origin: Origin, report: Report, follow: Follow
-) -> Answer | Asked:
-    """A call of a tool that has a preflight: what has to be asked first, or else what the call came to.
+async def call(asking: Asking, check: preflight.Check | None) -> Answer | Asked:
+    """A call that may ask first or become a job: what has to be asked, or else what the call came to.
 
     Each round is judged, charged once and recorded before it begins, as every call is; a call that would be refused
     anyway is not asked about, and its answers are not used up.
     """
-    caller, name, arguments = visit.caller, params["name"], params.get("arguments") or {}
+    params, check = asking.params, check if asking.shows_forms else None
     ready = await jobs.prepare(
-        caller, name, arguments, catalog=visit.catalog, origin=origin, follow=follow, partial=True
+        asking.visit.caller,
+        params["name"],
+        params.get("arguments") or {},
+        catalog=asking.visit.catalog,
+        origin=asking.origin,
+        follow=asking.follow,
+        partial=check is not None,
     )
-    if isinstance(ready, Refusal):
-        return ready
-    bound = [caller.tenant_id, caller.member_id, caller.credential, name, entries.digest(arguments)]
-    replies = await _replies(bound, params)
-    if isinstance(replies, Refusal):
-        await calls.refuse(ready, replies)
-        raise Fault(code=INVALID_PARAMS, message=replies.message)
+    if isinstance(ready, calls.Ready) and check is not None:
+        return await _completed(asking, ready, check)
+    return await _gone_on(asking, ready, asking.bound(arguments=False), None)
+
+
+async def pending(asking: Asking, waits: calls.Pending) -> Answer | Asked:
+    """A call that a person has to say yes to first, of a tool that asks nothing itself."""
+    return await _gone_on(asking, waits, asking.bound(arguments=False), None)
+
+
+async def _completed(asking: Asking, ready: calls.Ready, check: preflight.Check) -> Answer | Asked:
+    """The round of a preflight. Its answers are kept in the state with which a yes is asked for."""
+    bound = asking.bound(arguments=True)
+    earlier = rounds.read(bound, asking.params)
+    if isinstance(earlier, Refusal):
+        raise await _fault(ready, earlier)
+    replies = dict(earlier.kept)
+    if not earlier.confirms:
+        if earlier is not rounds.FIRST and not await earlier.spend():
+            raise await _fault(ready, rounds.stale())
+        replies |= rounds.replies(asking.params, earlier.asked)
+        earlier = Round(kept=replies)
     found = await calls.complete(ready, check, replies)
     if isinstance(found, calls.Asked):
-        return Asked(result=_asked(found.questions, _state(bound, found.questions, replies)))
-    return await jobs.start(found, report=report, follow=follow) if isinstance(found, calls.Ready) else found
+        return _asked(found.questions, rounds.sealed(bound, Round(asked=[*found.questions], kept=replies)))
+    if isinstance(found, calls.Ready | calls.Pending):
+        return await _gone_on(asking, found, bound, earlier)
+    return found
 
 
-def _asked(questions: Mapping[str, Question], state: str) -> dict[str, Any]:
+async def _gone_on(
+    asking: Asking, found: calls.Ready | calls.Pending | Refusal, bound: Bound, earlier: Round | None
+) -> Answer | Asked:
+    """What was judged: run, or refused, or asked about in the way that its host can. earlier: None where it has not
+    been read yet."""
+    if isinstance(found, Refusal):
+        return found
+    if isinstance(found, calls.Ready):
+        return await jobs.start(found, report=asking.report, follow=asking.follow)
+    if found.decision.effect is Effect.CONFIRM and asking.shows_forms:
+        return await _by_form(asking, found, bound, earlier)
+    if found.decision.effect is Effect.CONFIRM and asking.opens_links:
+        return await _by_link(asking, found)
+    return await jobs.wait_for_yes(found, report=asking.report, follow=asking.follow)
+
+
+async def _by_form(asking: Asking, waits: calls.Pending, bound: Bound, earlier: Round | None) -> Answer | Asked:
+    """Ask, or run what was answered with yes. A yes to anything else than this very call is none."""
+    ready = waits.ready
+    known = rounds.read(bound, asking.params) if earlier is None else earlier
+    if isinstance(known, Refusal):
+        raise await _fault(ready, known)
+    reply = rounds.replies(asking.params, [CONFIRM]).get(CONFIRM) if known.confirms else None
+    if reply is not None and reply.action == "accept" and known.confirms == confirming.bound_to(ready):
+        return await _confirmed(asking, waits, known)
+    if known.confirms and not await known.spend():
+        raise await _fault(ready, rounds.stale())
+    if reply is not None and reply.action != "accept":
+        return await calls.refuse(ready, confirming.said_no(ready.tool.name))
+    await confirming.record_asked(ready, confirming.BY_FORM)
+    question = Question(message=message(intent_of(ready, waits.decision.message)), schema=_NO_FIELDS)
+    state = rounds.sealed(bound, Round(kept=known.kept, confirms=confirming.bound_to(ready)))
+    return _asked({CONFIRM: question}, state)
+
+
+async def _confirmed(asking: Asking, waits: calls.Pending, known: Round) -> Answer:
+    """Run it, for the first that comes with this state. What limits refuse may come with it again."""
+    ready = await calls.agree(waits, jobs.CONFIRMED)
+    if isinstance(ready, Refusal):
+        return ready
+    if not await known.spend():
+        ready.charged.settle(0)
+        raise await _fault(ready, rounds.stale())
+    return await jobs.start(ready, report=asking.report, follow=asking.follow)
+
+
+async def _by_link(asking: Asking, waits: calls.Pending) -> Answer | Asked:
+    """Have the host open our page, where the answer is given; that it was opened is no answer."""
+    ready = waits.ready
+    found = await confirming.claim(waits, confirming.BY_LINK)
+    if isinstance(found, confirming.Yes):
+        return await jobs.run_confirmed(waits, found, report=asking.report, follow=asking.follow)
+    if isinstance(found, Refusal):
+        return found
+    reply: Reply | None = rounds.replies(asking.params, [CONFIRM]).get(CONFIRM)
+    if reply is not None and reply.action != "accept":
+        return await calls.refuse(ready, confirming.said_no(ready.tool.name))
+    if reply is not None:
+        return confirming.needed(found, ready.tool.name)
+    told = f"{ready.tool.name} is about to run for you. Open this page of the hub to see with what, and say yes or no."
+    request = {"method": "elicitation/create", "params": {"mode": "url", "message": told, "url": found.link}}
+    return Asked(result={"resultType": "input_required", "inputRequests": {CONFIRM: request}})
+
+
+def _asked(questions: Mapping[str, Question], state: str) -> Asked:
     requests = {
         key: elicitation({"message": one.message, "requestedSchema": dict(one.schema)})
         for key, one in questions.items()
     }
-    return {"resultType": "input_required", "inputRequests": requests, "requestState": state}
+    return Asked(result={"resultType": "input_required", "inputRequests": requests, "requestState": state})
 
 
-def _state(bound: list[Any], questions: Mapping[str, Question], replies: Mapping[str, Reply]) -> str:
-    """What the next round has to know: what was asked, and what was answered in earlier rounds."""
-    kept = {key: [one.action, dict(one.content)] for key, one in replies.items()}
-    known = {"id": str(uuid7()), "for": bound, "until": time.time() + PATIENCE, "asked": [*questions], "kept": kept}
-    return seal.seal(orjson.dumps(known).decode()).decode()
-
-
-async def _replies(bound: list[Any], params: Mapping[str, Any]) -> dict[str, Reply] | Refusal:
-    """The answers of this round to what was asked, and those of earlier ones. None without a state of ours."""
-    if (given := params.get("requestState")) is None:
-        return {}
-    responses = params.get("inputResponses")
-    if responses is not None and not isinstance(responses, dict):
-        return Refusal(reason="invalid_answer", message="inputResponses must be an object.")
-    known = _opened(given)
-    if known is None or known["for"] != bound or known["until"] < time.time():
-        return _stale()
-    if not await throttle.spend(f"state:{known['id']}", span=PATIENCE):
-        return _stale()
-    kept = {key: Reply(action=action, content=content) for key, (action, content) in known["kept"].items()}
-    return kept | _read(responses or {}, known["asked"])
-
-
-def _opened(state: Any) -> Any:
-    if not isinstance(state, str) or len(state) > MOST_STATE:
-        return None
-    try:
-        return orjson.loads(seal.unseal(state.encode()))
-    except (seal.SealError, ValueError):
-        return None
-
-
-def _stale() -> Refusal:
-    return Refusal(
-        reason="invalid_answer",
-        message="The requestState is not one of ours for this call, was used before or has run out. "
-        "Call again without it.",
-    )
-
-
-def _read(responses: Mapping[str, Any], asked: list[str]) -> dict[str, Reply]:
-    """What answers a question that was asked; everything else is passed over, and what is missing is asked again."""
-    return {key: reply for key in asked if (reply := _reply(responses.get(key))) is not None}
-
-
-def _reply(response: Any) -> Reply | None:
-    if not isinstance(response, dict) or response.get("action") not in _ACTIONS:
-        return None
-    content = {} if response.get("content") is None else response["content"]
-    if not isinstance(content, dict):
-        return None
-    return Reply(action=response["action"], content=content if response["action"] == "accept" else {})
+async def _fault(ready: calls.Ready, refusal: Refusal) -> Fault:
+    """A round that is refused as a message, once that is recorded."""
+    await calls.refuse(ready, refusal)
+    return Fault(code=INVALID_PARAMS, message=refusal.message, data=translate.shape(refusal))

@@ -15,7 +15,7 @@ import orjson
 from mcp.server.models import InitializationOptions
 
 from access import challenge, turned_away
-from access.admit import Door, admit
+from access.admit import Door, Stopped, admit
 from access.head import Head
 from gateway import listen, lists, request, running, server, tasks, tool_calls, wire
 from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, UNAVAILABLE, Fault
@@ -192,7 +192,7 @@ def _modern_era(visit: Visit, head: Head, message: dict[str, Any]) -> wire.Era:
     elif isinstance(params.get("name"), str):
         tool = visit.catalog.tools.get(params["name"])
         arguments = params.get("arguments") or {}
-        if tool is not None and tool.mirrored and isinstance(arguments, dict):
+        if tool is not None and tool.mirrored and isinstance(arguments, dict) and lists.shows(visit, tool):
             wire.check_parameter_headers(tool.manifest["inputSchema"], arguments, head.headers, head.lines)
     return era
 
@@ -240,6 +240,8 @@ def _fault_of(problem: Exception, slug: str) -> Fault:
     """What the client is told of a failure. What it was stays in the log."""
     if isinstance(problem, Fault):
         return problem
+    if isinstance(problem, Stopped):
+        return _stopped()
     if isinstance(problem, db.UNREACHABLE):
         log.error("Postgres cannot be reached", exc_info=problem)
         return _unavailable()
@@ -268,6 +270,16 @@ def _unavailable() -> Fault:
         message="The hub cannot reach its database; nothing was run. Try again in a few seconds.",
         status=503,
         headers={"Retry-After": "5"},
+    )
+
+
+def _stopped() -> Fault:
+    return Fault(
+        code=UNAVAILABLE,
+        message=Stopped.message,
+        status=503,
+        data={"reason": "everything_stopped", "retryable": False},
+        headers={"Retry-After": str(Stopped.retry_after)},
     )
 
 

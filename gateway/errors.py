@@ -11,7 +11,7 @@ INTERNAL_ERROR = -32603
 INSUFFICIENT_SCOPE = -32001
 """Ours, from the range JSON-RPC leaves to servers; over HTTP it travels with a 403 and its challenge."""
 UNAVAILABLE = -32002
-"""Ours: the hub cannot record calls at the moment, so it runs none. HTTP 503."""
+"""Ours: the hub runs nothing at the moment, as it cannot record calls or was stopped. HTTP 503."""
 TOO_MUCH = -32003
 """Ours: more waiting for jobs, or more looks at them, than one member may do here. HTTP 429."""
 

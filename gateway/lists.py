@@ -1,4 +1,4 @@
-"""tools/list: built once per catalog, revision and reach, then sent as bytes."""
+"""tools/list: built once per catalog, revision and what is there for its caller, then sent as bytes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +12,7 @@ from gateway.task_shapes import CORE
 from gateway.visit import Visit
 from jobs import own_tools
 from policy.decide import visible
+from policy.rules import NO_RULES
 from tools.catalog import LiveTool
 
 PAGE = 500
@@ -35,12 +36,21 @@ def page(visit: Visit, version: str, cursor: str | None) -> dict[str, Any]:
 
 def _offered(visit: Visit, version: str) -> dict[str, Mapping[str, Any]]:
     """Manifests by name: of the tenant's tools, and of the hub's own where some of those run as jobs."""
-    offered = {
-        name: _manifest(tool, version)
-        for name, tool in visit.catalog.tools.items()
-        if visible(visit.caller, tool.subject)
-    }
+    offered = {name: _manifest(tool, version) for name, tool in visit.catalog.tools.items() if shows(visit, tool)}
     return offered | {own["name"]: own for own in own_tools.offered(visit.catalog, visit.caller)}
+
+
+def shows(visit: Visit, tool: LiveTool) -> bool:
+    """Whether the tool is there for whoever visits: their role reaches it, and no rule makes a secret of it."""
+    return visible(visit.caller, tool.subject, visit.catalog.rules)
+
+
+def _hidden(visit: Visit) -> frozenset[str]:
+    """Names of the tools that rules make a secret of for whoever visits."""
+    caller, rules = visit.caller, visit.catalog.rules
+    if rules is NO_RULES:
+        return frozenset()
+    return frozenset(name for name, tool in visit.catalog.tools.items() if rules.hides(caller, tool.subject))
 
 
 def _manifest(tool: LiveTool, version: str) -> Mapping[str, Any]:
@@ -52,7 +62,7 @@ def _manifest(tool: LiveTool, version: str) -> Mapping[str, Any]:
 
 def rendered(visit: Visit, version: str, identity: Any) -> bytes:
     """The first page as the JSON of its result, from the catalog's store."""
-    key = ("tools/list", version, visit.caller.reach)
+    key = ("tools/list", version, visit.caller.reach, _hidden(visit))
     kept = visit.catalog.renderings.get(key)
     if kept is None:
         result = wire.shaped("tools/list", version, page(visit, version, None))

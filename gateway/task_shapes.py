@@ -17,7 +17,7 @@ from gateway.wire import HANDSHAKE
 from jobs import words
 from jobs.models import State
 from jobs.values import Handle, View
-from policy.decide import Refusal
+from policy.values import Refusal
 from tools.catalog import LiveTool
 from tools.values import Result, Text
 
@@ -50,7 +50,7 @@ def refusal(refused: Refusal, version: str) -> dict[str, Any]:
     if refused.reason == "capability_missing" and version not in HANDSHAKE:
         raise missing(refused.message)
     if refused.reason == "capability_missing" and version == CORE:
-        raise Fault(code=METHOD_NOT_FOUND, message=refused.message)
+        raise Fault(code=METHOD_NOT_FOUND, message=refused.message, data=translate.shape(refused))
     return translate.refusal(refused, version)
 
 
@@ -89,10 +89,12 @@ def core(view: View) -> dict[str, Any]:
 def payload(view: View, version: str) -> dict[str, Any]:
     """What tools/call would have answered (2025-11-25, tasks/result); a Fault where that was an error."""
     if view.cancelling or view.state == State.CANCELLED:
-        raise Fault(code=INVALID_REQUEST, message="The task was cancelled.", data={"reason": "cancelled"})
+        why = words.why_nothing(view) if view.state == State.CANCELLED else "The task was cancelled."
+        raise Fault(code=INVALID_REQUEST, message=why, data={"reason": view.reason or "cancelled"})
     if view.result is None:
         raise Fault(**failure(view))
-    return {**translate.result(view.result, version), "_meta": related(view)}
+    result = translate.result(view.result, version)
+    return {**result, "_meta": {**result.get("_meta", {}), **related(view)}}
 
 
 def related(view: View) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from django.core import signing
 
 from access import challenge
 from access.admit import admit
-from gateway import task_shapes, wire
+from gateway import task_shapes, translate, wire
 from gateway.errors import INVALID_PARAMS, INVALID_REQUEST, TOO_MUCH, Fault
 from gateway.reporter import Reporter
 from gateway.task_shapes import CORE, EXTENSION
@@ -24,7 +24,7 @@ from jobs import following, queries, rows
 from jobs.models import State
 from jobs.values import View
 from lib import events
-from policy.decide import Refusal
+from policy.values import Refusal
 from tenants.caller import Caller
 
 Handler = Callable[[Visit, wire.Era, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -72,7 +72,7 @@ def _too_much(refused: Refusal) -> Fault:
         code=TOO_MUCH,
         message=refused.message,
         status=429,
-        data={"reason": refused.reason, "retryable": refused.retryable, "retryAfter": seconds},
+        data={**translate.shape(refused), "retryAfter": seconds},
         headers={"Retry-After": str(math.ceil(seconds))},
     )
 

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from audit.writer import LedgerUnavailable
-from gateway import asking, task_shapes, translate, wire
+from gateway import asking, lists, task_shapes, translate, wire
+from gateway.asking import Asked, Asking, check_of
 from gateway.errors import INVALID_PARAMS, METHOD_NOT_FOUND, UNAVAILABLE, Fault
 from gateway.reporter import LEVELS, LOG_LEVEL, Reporter
 from gateway.task_shapes import CORE
 from gateway.visit import Visit
-from jobs import calls as jobs
 from jobs import own_tools
 from jobs.values import NOT_FOLLOWED, Answer, Follow, Handle
-from policy.decide import Refusal, visible
+from policy.values import Refusal
 from tools import calls
 from tools.catalog import Catalog, LiveTool
 from tools.values import Origin, Report
@@ -68,21 +68,38 @@ async def call(visit: Visit, version: str, params: Mapping[str, Any], *, sieved:
         ended = await calls.run(
             visit.caller, name, params.get("arguments") or {}, catalog=visit.catalog, origin=origin, report=report
         )
+        if isinstance(ended, calls.Pending):
+            follow = _follow(visit, version, params, ended.ready.tool)
+            asks = _asking(visit, version, params, origin, report, follow)
+            return _answer(await asking.pending(asks, ended), ended.ready.tool, version, follow)
     except LedgerUnavailable as problem:
         raise Fault(
             code=UNAVAILABLE,
             message=f"{problem}. Try again in a few seconds.",
             status=503,
+            data={"reason": "ledger_unavailable", "retryable": True, "retryAfter": 5.0},
             headers={"Retry-After": "5"},
         ) from None
     return translate.refusal(ended, version) if isinstance(ended, Refusal) else translate.result(ended, version)
+
+
+def _asking(
+    visit: Visit, version: str, params: Mapping[str, Any], origin: Origin, report: Report, follow: Follow
+) -> Asking:
+    """Only 2026-07-28 says with each request what its client can show."""
+    capabilities = _capabilities(params) if version in wire.MODERN else None
+    return Asking(visit=visit, params=params, capabilities=capabilities, origin=origin, report=report, follow=follow)
+
+
+def _capabilities(params: Mapping[str, Any]) -> Any:
+    return (params.get("_meta") or {}).get(f"{_ENVELOPE}clientCapabilities")
 
 
 def _longer(catalog: Catalog) -> frozenset[str]:
     """Names of what takes more than running it: jobs, what asks first, and the hub's own tools."""
     kept = catalog.renderings.get("longer")
     if kept is None:
-        found = {one.name for one in catalog.tools.values() if one.lasting is not None or asking.check_of(one)}
+        found = {one.name for one in catalog.tools.values() if one.lasting is not None or check_of(one)}
         kept = catalog.renderings["longer"] = frozenset(own_tools.OWN) | found
     return cast(frozenset[str], kept)
 
@@ -91,22 +108,24 @@ async def _longer_call(
     visit: Visit, version: str, params: Mapping[str, Any], origin: Origin, report: Report, *, sieved: bool
 ) -> dict[str, Any]:
     """A call that may ask first, may become a job, or is about one."""
-    tool = own_tools.find(visit.catalog, params["name"]) or visit.catalog.tools.get(params["name"])
-    capabilities = (params.get("_meta") or {}).get(f"{_ENVELOPE}clientCapabilities")
-    follow = _follow(visit, version, params, capabilities, tool)
-    check = asking.check_of(tool) if version in wire.MODERN and asking.can_be_asked(capabilities) else None
+    own = own_tools.find(visit.catalog, params["name"])
+    tool = own or visit.catalog.tools.get(params["name"])
+    follow = _follow(visit, version, params, tool)
     if sieved and version == CORE:
         follow = NOT_FOLLOWED
-    ended: Answer | asking.Asked
-    if check is not None:
-        ended = await asking.call(visit, check, params, origin=origin, report=report, follow=follow)
+    ended: Answer | Asked
+    if own is not None:
+        given = params.get("arguments") or {}
+        ended = await own_tools.run(visit.caller, own, given, catalog=visit.catalog, origin=origin, report=report)
     else:
-        name, given = params["name"], params.get("arguments") or {}
-        ended = await jobs.run(
-            visit.caller, name, given, catalog=visit.catalog, origin=origin, report=report, follow=follow
-        )
+        ended = await asking.call(_asking(visit, version, params, origin, report, follow), check_of(tool))
+    return _answer(ended, tool, version, follow)
+
+
+def _answer(ended: Answer | Asked, tool: LiveTool | None, version: str, follow: Follow) -> dict[str, Any]:
+    """What a call came to, as the caller's revision says it."""
     match ended:
-        case asking.Asked():
+        case Asked():
             return ended.result
         case Refusal():
             return task_shapes.refusal(ended, version)
@@ -115,17 +134,17 @@ async def _longer_call(
     return translate.result(ended, version)
 
 
-def _follow(visit: Visit, version: str, params: Mapping[str, Any], capabilities: Any, tool: LiveTool | None) -> Follow:
+def _follow(visit: Visit, version: str, params: Mapping[str, Any], tool: LiveTool | None) -> Follow:
     """What the host can do with a job: 2026-07-28 declares it with each request, 2025-11-25 asks for a task."""
     if version != CORE:
-        return Follow(declared=version in wire.MODERN and task_shapes.declared(capabilities))
+        return Follow(declared=version in wire.MODERN and task_shapes.declared(_capabilities(params)))
     if "task" not in params:
         return NOT_FOLLOWED
     task = params["task"]
     ttl = task.get("ttl") if isinstance(task, dict) else 0
     if ttl is not None and (type(ttl) not in (int, float) or ttl <= 0):
         raise Fault(code=INVALID_PARAMS, message="task must be an object, and its ttl a positive number.")
-    if tool is not None and tool.lasting is None and visible(visit.caller, tool.subject):
+    if tool is not None and tool.lasting is None and lists.shows(visit, tool):
         raise Fault(code=METHOD_NOT_FOUND, message=f"{tool.name} does not run as a task; call it without `task`.")
     return Follow(declared=True, keep=None if ttl is None else ttl / 1000)
 

@@ -5,13 +5,18 @@ from typing import Any
 
 from gateway.errors import INSUFFICIENT_SCOPE, INVALID_PARAMS, Fault
 from gateway.wire import HANDSHAKE
-from policy.decide import Refusal
-from tools.values import ABSENT, Audio, Block, Embedded, Image, ResourceLink, Result, Text
+from jobs.shapes import ANNOTATIONS_OF_HUB, ANNOTATIONS_OF_OUTSIDE, provenance_of
+from policy.values import Refusal
+from tools.values import ABSENT, Audio, Block, Embedded, Image, Provenance, ResourceLink, Result, Text
+
+REFUSAL = "mcphub/refusal"
 
 
 def result(given: Result, version: str) -> dict[str, Any]:
     """A CallToolResult (MCP server/tools). Up to 2025-11-25 structured content is an object or nothing."""
-    wire = _complete([_block(block) for block in given.content], given.is_error, version)
+    wire = _complete([_annotated(block, given.provenance) for block in given.content], given.is_error, version)
+    if given.provenance is not None:
+        wire["_meta"] = {"mcphub/provenance": provenance_of(given.provenance)}
     structured = given.structured
     if structured is not ABSENT and (isinstance(structured, Mapping) or version not in HANDSHAKE):
         wire["structuredContent"] = structured
@@ -21,14 +26,27 @@ def result(given: Result, version: str) -> dict[str, Any]:
 def refusal(refused: Refusal, version: str) -> dict[str, Any]:
     """A refusal the model can do something about is a result that says so; the others are raised as a Fault."""
     if refused.reason == "unknown_tool":
-        raise Fault(code=INVALID_PARAMS, message=refused.message)
+        raise Fault(code=INVALID_PARAMS, message=refused.message, data=shape(refused))
     if refused.reason == "insufficient_scope":
-        raise Fault(code=INSUFFICIENT_SCOPE, message=refused.message, status=403, scopes=refused.scopes)
+        raise Fault(
+            code=INSUFFICIENT_SCOPE,
+            message=refused.message,
+            status=403,
+            scopes=refused.scopes,
+            data={**shape(refused), "scopes": sorted(refused.scopes)},
+        )
+    text = {"type": "text", "text": refused.message}
+    return {**_complete([text], True, version), "_meta": {REFUSAL: shape(refused)}}
+
+
+def shape(refused: Refusal) -> dict[str, Any]:
+    """What programs read of every refusal: in a result's `_meta`, or as the `data` of an error."""
     said: dict[str, Any] = {"reason": refused.reason, "retryable": refused.retryable}
     if refused.retry_after is not None:
         said["retryAfter"] = refused.retry_after
-    text = {"type": "text", "text": refused.message}
-    return {**_complete([text], True, version), "_meta": {"mcphub/refusal": said}}
+    if refused.ask_at:
+        said["askAt"] = refused.ask_at
+    return said
 
 
 def _complete(content: list[dict[str, Any]], is_error: bool, version: str) -> dict[str, Any]:
@@ -47,6 +65,14 @@ def listed(manifests: Iterable[Mapping[str, Any]], version: str) -> list[dict[st
         }
         for manifest in manifests
     ]
+
+
+def _annotated(block: Block, provenance: Provenance | None) -> dict[str, Any]:
+    """What comes from outside is of less weight than what the hub says itself (MCP server/resources, Annotations)."""
+    if provenance is None:
+        return _block(block)
+    by_hub = isinstance(block, Text) and block.by_hub
+    return {**_block(block), "annotations": ANNOTATIONS_OF_HUB if by_hub else ANNOTATIONS_OF_OUTSIDE}
 
 
 def _block(block: Block) -> dict[str, Any]:

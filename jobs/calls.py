@@ -7,10 +7,11 @@ from typing import Any
 
 import anyio
 
-from jobs import following, own_tools, rows, wake, words
+from jobs import confirming, following, held, own_tools, rows, wake, words
+from jobs.models import State
 from jobs.values import NOT_FOLLOWED, Accepted, Answer, Follow, Handle, View
 from lib import db
-from policy.decide import Refusal
+from policy.values import Agreed, Effect, Refusal
 from tenants.caller import Caller
 from tools import calls
 from tools.catalog import Catalog, LiveTool
@@ -21,7 +22,9 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT = 20.0
 """Seconds that a host is kept waiting at the most before it gets a handle: many give up after 30."""
 
+CONFIRMED = Agreed(confirmed=True)
 _SILENT = Silent()
+_NOBODY = Agreed()
 
 
 async def run(
@@ -33,16 +36,20 @@ async def run(
     origin: Origin,
     report: Report = _SILENT,
     follow: Follow = NOT_FOLLOWED,
+    agreed: Agreed = _NOBODY,
 ) -> Answer:
     """Use the tool `name`: a Result, or the Handle of a job that goes on, or the Refusal.
 
-    A Handle is given once its row is durable and not before. follow: what the host can do with one.
+    A Handle is given once its row is durable and not before. follow: what the host can do with one. agreed: as
+    `tools.calls.prepare` takes it.
     Raises LedgerUnavailable when nothing could be recorded and so nothing was run.
     """
     own = own_tools.find(catalog, name)
     if own is not None:
         return await own_tools.run(caller, own, arguments, catalog=catalog, origin=origin, report=report)
-    ready = await prepare(caller, name, arguments, catalog=catalog, origin=origin, follow=follow)
+    ready = await prepare(caller, name, arguments, catalog=catalog, origin=origin, follow=follow, agreed=agreed)
+    if isinstance(ready, calls.Pending):
+        return await wait_for_yes(ready, report=report, follow=follow)
     return ready if isinstance(ready, Refusal) else await start(ready, report=report, follow=follow)
 
 
@@ -55,10 +62,38 @@ async def prepare(
     origin: Origin,
     follow: Follow,
     partial: bool = False,
-) -> calls.Ready | Refusal:
+    agreed: Agreed = _NOBODY,
+) -> calls.Ready | calls.Pending | Refusal:
     """As `tools.calls.prepare` does; what only runs as a task is refused to hosts that could not follow it."""
     check = None if follow.declared else _must_be_followed
-    return await calls.prepare(caller, name, arguments, catalog=catalog, origin=origin, check=check, partial=partial)
+    return await calls.prepare(
+        caller, name, arguments, catalog=catalog, origin=origin, check=check, partial=partial, agreed=agreed
+    )
+
+
+async def wait_for_yes(pending: calls.Pending, *, report: Report, follow: Follow) -> Answer:
+    """What becomes of a call that a person has to say yes to and that its host cannot ask about: it is held for a
+    second person; or it is asked about on a page of ours, and runs when that was answered before it came."""
+    if pending.decision.effect is Effect.REVIEW:
+        accepted = await held.hold(pending, keep=follow.keep)
+        if isinstance(accepted, Refusal):
+            return accepted
+        # Nobody decides while a host waits; a call that joins one that was approved waits as any other does.
+        wait = 0.0 if accepted.view.state == State.APPROVAL else held.lasting_of(pending.ready.tool).wait
+        return await _answered(pending.ready.caller, accepted, wait, report, follow)
+    found = await confirming.claim(pending)
+    if isinstance(found, confirming.Open):
+        return confirming.needed(found, pending.ready.tool.name)
+    return found if isinstance(found, Refusal) else await run_confirmed(pending, found, report=report, follow=follow)
+
+
+async def run_confirmed(pending: calls.Pending, yes: confirming.Yes, *, report: Report, follow: Follow) -> Answer:
+    """Run what its person said yes to on the page. The answer is not used up by a refusal."""
+    ready = await calls.agree(pending, CONFIRMED)
+    answer = ready if isinstance(ready, Refusal) else await start(ready, report=report, follow=follow)
+    if isinstance(answer, Refusal):
+        await confirming.give_back(yes, pending.ready.caller.tenant_id)
+    return answer
 
 
 async def start(ready: calls.Ready, *, report: Report, follow: Follow) -> Answer:

@@ -179,7 +179,7 @@ def test_over_the_limit_the_call_is_refused_with_when_to_come_back(cast: Cast, h
     from policy.models import Limit, Per
 
     with cast.see(cast.acme):
-        Limit.objects.create(tenant=cast.acme, per=Per.CREDENTIAL, calls=3, seconds=3600)
+        Limit.objects.create(tenant=cast.acme, per=Per.CREDENTIAL, most=3, seconds=3600)
     cast.tool(cast.acme, "echo")
     asking = host()
     assert [asking.call("echo", {"text": "x"}).result["isError"] for _ in range(4)] == [False, False, False, True]
@@ -195,7 +195,7 @@ def test_over_the_limit_an_entry_keeps_the_digest_of_the_arguments_and_not_the_a
     from policy.models import Limit, Per
 
     with cast.see(cast.acme):
-        Limit.objects.create(tenant=cast.acme, per=Per.TENANT, calls=1, seconds=3600)
+        Limit.objects.create(tenant=cast.acme, per=Per.TENANT, most=1, seconds=3600)
     cast.tool(cast.acme, "echo")
     asking = host()
     for arguments in ({"wrong": "x" * 2000}, {"text": "x" * 2000}):

@@ -21,7 +21,7 @@ from tests import tokens
 from tests.cast import Cast
 from tests.host import MODERN, Answer, Host
 from tools import actions as tool_actions
-from tools.models import Connection
+from tools.models import Connection, Tool
 
 
 @dataclass
@@ -280,7 +280,8 @@ def test_a_changed_connection_is_used(cast: Cast, workers: Workers, upstreams: l
         connection = Connection.objects.create(tenant=cast.acme, name="service", **fields)
         tool_actions.set_secret(connection, "old", actor=cast.staff)
     config = {"method": "GET", "path": "/name"}
-    cast.tool(cast.acme, "name", kind="http", config=config, connection=connection, input_schema={"type": "object"})
+    fields = {"config": config, "connection": connection, "input_schema": {"type": "object"}}
+    tool = cast.tool(cast.acme, "name", kind="http", **fields)
 
     def said() -> list[Any]:
         return [json.loads(answer.text) for answer in workers.call("name", {})]
@@ -291,10 +292,13 @@ def test_a_changed_connection_is_used(cast: Cast, workers: Workers, upstreams: l
     assert said() == [{"name": "first", "key": "Bearer new"}] * 2
     with cast.see(cast.acme):
         Connection.objects.filter(pk=connection.pk).update(base_url=upstreams[1])
+    assert [answer.error["code"] for answer in workers.call("name", {})] == [-32602] * 2, "it leads elsewhere"
+    with cast.see(cast.acme):
+        tool_actions.publish(Tool.objects.get(pk=tool.pk), actor=cast.staff)
     assert said() == [{"name": "second", "key": "Bearer new"}] * 2
 
 
 def test_a_new_limit_counts(cast: Cast, workers: Workers) -> None:
     with cast.see(cast.acme):
-        Limit.objects.create(tenant=cast.acme, per=Per.CREDENTIAL, calls=1, seconds=3600)
+        Limit.objects.create(tenant=cast.acme, per=Per.CREDENTIAL, most=1, seconds=3600)
     assert [answer.result["isError"] for answer in workers.call()] == [False, True]

@@ -15,7 +15,7 @@ EVERY = pytest.mark.parametrize("revision", REVISIONS)
 
 @EVERY
 def test_the_order_is_that_of_the_names_whenever_they_came(cast: Cast, host: Make, revision: str) -> None:
-    names = ["zeta", "Alpha", "beta", "alpha-2", "alpha", "a.b", "_x", "10", "9"]
+    names = ["zeta", "Omega", "beta", "alpha-2", "alpha", "a.b", "_x", "10", "9"]
     for name in names:
         cast.tool(cast.acme, name, config={"function": "echo"})
     for worker in (0, 1):

@@ -52,7 +52,7 @@ def refusals(cast: Cast) -> list[str]:
 
 def limited(cast: Cast, to: int) -> None:
     with cast.see(cast.acme):
-        Limit.objects.create(tenant=cast.acme, per="member", calls=to, seconds=3600)
+        Limit.objects.create(tenant=cast.acme, per="member", most=to, seconds=3600)
 
 
 @pytest.mark.parametrize("wrong", [{"number": "three"}, {"name": 5}, {"stray": 1}])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway import asking
+from gateway import rounds
 from lib import seal
 from policy.models import Limit
 from tenants.models import Scope
@@ -150,7 +150,7 @@ def test_a_state_that_is_not_ours_is_refused(host: Make, greeting: None, change:
 def test_a_state_runs_out(cast: Cast, host: Make, greeting: None, left: float, taken: bool) -> None:
     own = host()
     known = json.loads(seal.unseal(call(own).result["requestState"].encode()))
-    assert known["until"] - time.time() <= asking.PATIENCE
+    assert known["until"] - time.time() <= rounds.PATIENCE
     state = seal.seal(json.dumps({**known, "until": time.time() + left})).decode()
     answer = call(own, inputResponses=ALICE, requestState=state)
     assert ("result" in answer.final) is taken
@@ -168,7 +168,7 @@ def test_who_may_not_use_the_tool_is_refused_rather_than_asked(cast: Cast, host:
 
 def test_asking_is_charged(cast: Cast, host: Make, greeting: None) -> None:
     with cast.see(cast.acme):
-        Limit.objects.create(tenant=cast.acme, per="member", calls=1, seconds=3600)
+        Limit.objects.create(tenant=cast.acme, per="member", most=1, seconds=3600)
     own = host()
     assert call(own).result["resultType"] == "input_required"
     again = call(own)

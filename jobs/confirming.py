@@ -1,0 +1,190 @@
+"""Asking the caller's own person on a page of ours, where their host cannot.
+
+A question is a row, bound to member, credential, the tool's version and the arguments as they would be run. The same
+call finds it again: answered with yes, it is used up by the first that comes; with no, it is refused for a while.
+"""
+
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.conf import settings
+from psycopg import AsyncConnection
+
+from audit import entries
+from audit.models import Event
+from audit.writer import LedgerUnavailable, writer
+from jobs.intent import intent_of, sheet
+from jobs.sealed import seal_arguments
+from lib import db
+from lib.ids import uuid7
+from policy.values import Refusal
+from tools import calls
+from tools.calls import Pending, Ready
+
+OPEN = 3600.0
+"""Seconds in which a question can be answered."""
+HOLDS = 600.0
+"""Seconds for which an answer holds."""
+MOST_OPEN = 20
+"""Questions of one member that may wait at a time."""
+BY_FORM, BY_LINK, BY_PAGE = "form", "link", "page"
+"""How a question was put: by the host, by a link that the host opens, by a link that a model passes on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Yes:
+    """An answer that was used up by this very call."""
+
+    id: uuid.UUID
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Open:
+    """A question that nobody has answered yet."""
+
+    id: uuid.UUID
+
+    @property
+    def link(self) -> str:
+        return f"{settings.BASE_URL}/confirm/{self.id}/"
+
+
+def bound_to(ready: Ready) -> str:
+    """A digest of what a person says yes to: this very version of the tool, with these arguments, sent there."""
+    tool = ready.tool
+    return entries.digest([ready.digest, tool.version_id, tool.connection.base_url if tool.connection else ""])
+
+
+async def claim(pending: Pending, how: str = BY_PAGE) -> Yes | Open | Refusal:
+    """What became of the question about this call, which is put when it was not yet; put or used only once, however
+    many come at a time. A Refusal, and that it was asked, are recorded.
+
+    Raises LedgerUnavailable when it is not known to be.
+    """
+    ready = pending.ready
+    try:
+        async with db.tenant_write(ready.caller.tenant_id) as conn:
+            await conn.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended('jobs_confirmation', %s))", [ready.caller.member_id]
+            )
+            found = await _found(conn, ready) or await _put(conn, pending)
+            if isinstance(found, Open):
+                await _record(conn, asked(ready, how, found.id))
+    except db.UNREACHABLE as problem:
+        raise LedgerUnavailable("the question could not be recorded, and nothing was run") from problem
+    return await calls.refuse(ready, found) if isinstance(found, Refusal) else found
+
+
+async def give_back(yes: Yes, tenant_id: int) -> None:
+    """For a call that was refused after all: the same call may still use the answer, or else it is asked anew."""
+    with suppress(*db.UNREACHABLE):
+        async with db.tenant_write(tenant_id) as conn:
+            await conn.execute("UPDATE jobs_confirmation SET used_at = NULL WHERE id = %s", [yes.id])
+
+
+async def record_asked(ready: Ready, how: str) -> None:
+    """That a host was told to ask."""
+    await writer().write(asked(ready, how))
+
+
+def asked(ready: Ready, how: str, confirmation_id: uuid.UUID | None = None) -> dict[str, Any]:
+    """The ledger row of a question."""
+    row = calls.row(ready, Event.ASKED)
+    row["detail"] = {**row.get("detail", {}), "by": how}
+    return {**row, "subject": f"confirmation {confirmation_id}"} if confirmation_id else row
+
+
+def needed(found: Open, tool: str) -> Refusal:
+    """What a host is told that cannot ask by itself."""
+    return Refusal(
+        reason="confirmation_needed",
+        message=f"{tool} was not run yet: the person it works for has to say yes to exactly this call first. Give them "
+        f"this link: {found.link} Once they have said yes, call again with exactly the same arguments.",
+        ask_at=found.link,
+    )
+
+
+def said_no(tool: str) -> Refusal:
+    return Refusal(
+        reason="not_confirmed",
+        message=f"{tool} was not run: the person said no. Do not try again unless they ask for it.",
+    )
+
+
+async def _found(conn: AsyncConnection[Any], ready: Ready) -> Yes | Open | Refusal | None:
+    """The question about exactly this call, while it is open or its answer holds and was not used."""
+    caller = ready.caller
+    cursor = await conn.execute(
+        "SELECT id, answer FROM jobs_confirmation WHERE tenant_id = %s AND member_id = %s AND credential = %s"
+        " AND digest = %s AND used_at IS NULL AND CASE answer WHEN '' THEN expires_at > clock_timestamp()"
+        " ELSE answered_at > clock_timestamp() - make_interval(secs => %s) END"
+        " ORDER BY answer = 'yes' DESC, created_at DESC LIMIT 1",
+        [caller.tenant_id, caller.member_id, caller.credential, bound_to(ready), HOLDS],
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    if row[1] == "no":
+        return said_no(ready.tool.name)
+    return await _used(conn, row[0]) if row[1] == "yes" else Open(id=row[0])
+
+
+async def _used(conn: AsyncConnection[Any], confirmation_id: uuid.UUID) -> Yes | None:
+    cursor = await conn.execute(
+        "UPDATE jobs_confirmation SET used_at = clock_timestamp() WHERE id = %s AND used_at IS NULL", [confirmation_id]
+    )
+    return Yes(id=confirmation_id) if cursor.rowcount else None
+
+
+async def _put(conn: AsyncConnection[Any], pending: Pending) -> Open | Refusal:
+    ready, caller, said = pending.ready, pending.ready.caller, pending.decision.message
+    cursor = await conn.execute(
+        "SELECT count(*) FROM jobs_confirmation WHERE tenant_id = %s AND member_id = %s AND answer = ''"
+        " AND expires_at > clock_timestamp()",
+        [caller.tenant_id, caller.member_id],
+    )
+    (waiting,) = await cursor.fetchone() or (0,)
+    if waiting >= MOST_OPEN:
+        return _too_many(ready.tool.name)
+    made = Open(id=uuid7())
+    await conn.execute(
+        "INSERT INTO jobs_confirmation (id, tenant_id, member_id, credential, client, tool, manifest_hash, digest,"
+        " arguments, message, created_at, expires_at, answer) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
+        " clock_timestamp(), clock_timestamp() + make_interval(secs => %s), '')",
+        [
+            made.id,
+            caller.tenant_id,
+            caller.member_id,
+            caller.credential,
+            (ready.origin.client or caller.client)[:200],
+            ready.tool.name,
+            ready.tool.subject.pin,
+            bound_to(ready),
+            seal_arguments(sheet(intent_of(ready, said))),
+            said[:500],
+            OPEN,
+        ],
+    )
+    return made
+
+
+def _too_many(tool: str) -> Refusal:
+    return Refusal(
+        reason="too_many_questions",
+        message=f"{tool} was not run: {MOST_OPEN} other calls wait for the same person's yes already. Have them answer "
+        "those first, or wait until they are forgotten after an hour.",
+        retryable=True,
+        retry_after=60.0,
+    )
+
+
+async def _record(conn: AsyncConnection[Any], row: dict[str, Any]) -> None:
+    await conn.execute("SELECT audit_append(%s::jsonb)", [orjson.dumps([row]).decode()])
+
+
+async def forget() -> None:
+    """Drop questions that were over a day ago."""
+    await db.lane("jobs forget").fetch("SELECT jobs_forget_confirmations()", [])
