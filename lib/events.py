@@ -26,10 +26,12 @@ log = logging.getLogger(__name__)
 
 CHANNEL = "mcphub"
 
-Kind = Literal["state", "progress", "cancel", "log", "lists", "called", "resync"]
+Kind = Literal["state", "progress", "cancel", "log", "lists", "called", "kill", "resync"]
 
 NO_JOB = uuid.UUID(int=0)
 """What is watched, and named, by news of a whole tenant: `lists`, its list of tools has changed."""
+EVERY_TENANT = 0
+"""Whose news a `kill` is that concerns no single tenant. Who watches NO_JOB of it hears of every tenant's."""
 
 MESSAGE = 200
 """Characters that the message of `progress` may have."""
@@ -55,8 +57,9 @@ class Event:
     """Something happened to a job of a tenant.
 
     state: for `state`, what it is now. progress, total, message: for `progress`. level, message: for `log`.
-    `called`: its upstream called back, which only who runs it hears. `resync`: something may have been missed, of
-    anything that is watched.
+    `called`: its upstream called back, which only who runs it hears. `kill`: something was switched off, or on again;
+    state names what sort of thing. Who watches a job of its tenant hears it as a `resync`, as what they may still see
+    has to be looked at anew. `resync`: something may have been missed, of anything that is watched.
     """
 
     tenant_id: int
@@ -165,11 +168,24 @@ class _Bus:
             async for notification in notifications:
                 event = _read(notification.payload)
                 if event is not None:
-                    for watcher in self._watchers.get((event.tenant_id, event.job_id), ()):
-                        watcher._tell(event)
+                    self._tell(event)
 
-    def _resync(self) -> None:
-        for watcher in set().union(*self._watchers.values()):
+    def _tell(self, event: Event) -> None:
+        key = event.tenant_id, event.job_id
+        if event.kind == "kill":
+            self._resync(event.tenant_id)
+            if event.tenant_id == EVERY_TENANT:
+                return
+            key = EVERY_TENANT, NO_JOB
+        for watcher in self._watchers.get(key, ()):
+            watcher._tell(event)
+
+    def _resync(self, tenant_id: int = EVERY_TENANT) -> None:
+        """Have the watchers of a tenant, or all there are, look again."""
+        concerned = [
+            watching for (watched, _), watching in self._watchers.items() if tenant_id in (EVERY_TENANT, watched)
+        ]
+        for watcher in set().union(*concerned):
             watcher._resync()
 
     async def _send(self, events: Sequence[Event]) -> Sequence[None]:

@@ -12,12 +12,17 @@ from access.callers import caller_of
 from audit.writer import LedgerUnavailable
 from mcphub.lifespan import Unsafe, lifespan
 from mcphub.management.tenant_command import member_of, tenant_of
-from policy.decide import Refusal
+from policy.values import Agreed, Refusal
 from tenants.caller import Caller
-from tenants.models import Member, Role
+from tenants.models import Member, Role, Stop
 from tools import calls
 from tools.catalog import catalog
 from tools.values import ABSENT, Origin, Result, Text
+
+_REVIEWED = Refusal(
+    reason="review_needed",
+    message="A rule says that a second person has to approve this call; make it from a host, where it can be held.",
+)
 
 
 class Command(BaseCommand):
@@ -31,6 +36,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         arguments = _arguments(options["arguments"])
+        if Stop.objects.exists():
+            raise CommandError("Everything on this hub is stopped; `manage.py kill everything --lift` ends that.")
         with tenant_of(options["tenant"]) as tenant:
             username = options["username"] or _owner(tenant.pk)
             caller = caller_of(member_of(tenant, username), credential="cli", client="manage.py")
@@ -68,7 +75,15 @@ def _owner(tenant_id: int) -> str:
 async def _call(caller: Caller, version: int, tool: str, arguments: dict[str, Any]) -> Result | Refusal:
     async with lifespan():
         offered = await catalog(caller.tenant_id, version)
-        return await calls.run(caller, tool, arguments, catalog=offered, origin=Origin(via="cli"))
+        ended = await calls.run(
+            caller,
+            tool,
+            arguments,
+            catalog=offered,
+            origin=Origin(via="cli"),
+            agreed=Agreed(confirmed=True),  # by whoever runs the command
+        )
+        return await calls.refuse(ended.ready, _REVIEWED) if isinstance(ended, calls.Pending) else ended
 
 
 def _shown(result: Result) -> str:

@@ -1,0 +1,193 @@
+"""Kill switches in the admin: what is switched off, how far that is, and the way back."""
+
+# Unfold annotates its overrides more narrowly than Django lets these methods answer.
+# mypy: disable-error-code="override"
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from lib.html import when
+from oversight import stopping, switches, things
+from oversight.models import Switch
+from oversight.things import Thing
+from tenants.administration import HubAdmin, ask_then_act, named_in, standing, tell
+from tenants.models import Tenant, User
+
+_LOOK_AGAIN = 1
+"""Seconds between looks of a page at what is still stopping."""
+_LISTED = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """A switch as pages show it. thrown, lifted: moments in words. state: how far it is. threads: functions that were
+    given up and may run on."""
+
+    switch: Switch
+    thrown: SafeString
+    lifted: SafeString | None
+    state: str
+    stopping: bool
+    threads: int
+    may: bool
+
+
+@admin.register(Switch)
+class SwitchAdmin(HubAdmin):
+    """All switches that were thrown, and the pages on which they are thrown and lifted."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).select_related("tenant", "thrown_by", "lifted_by")
+        if standing(request).staff:
+            return rows
+        return rows.filter(Q(tenant_id__in=self.tenants(request)) | Q(sort=Switch.Sort.EVERYTHING))
+
+    def governs(self, request: HttpRequest, obj: Any = None) -> bool:
+        return standing(request).staff or bool(self.tenants(request))  # get_queryset says which ones
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def own_urls(self) -> Sequence[tuple[str, Callable[..., HttpResponse], str]]:
+        return (
+            ("throw/", self.throw_view, "throw"),
+            ("live/", self.live_view, "live"),
+            ("<path:object_id>/live/", self.one_live_view, "one_live"),
+            ("<path:object_id>/lift/", self.lift_view, "lift"),
+        )
+
+    # What is switched off
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return self.page(request, "admin/oversight/switches.html", title="Kill switches", **self._list(request))
+
+    def live_view(self, request: HttpRequest) -> HttpResponse:
+        """The part of the list that changes by itself."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return TemplateResponse(request, "admin/oversight/switches_part.html", self._list(request))
+
+    def _list(self, request: HttpRequest) -> dict[str, Any]:
+        rows = self.get_queryset(request)
+        off = [_shown(request, switch) for switch in rows.filter(lifted_at=None).order_by("-thrown_at")]
+        before = [_shown(request, one) for one in rows.exclude(lifted_at=None).order_by("-lifted_at")[:_LISTED]]
+        staff = standing(request).staff
+        return {
+            "off": off,
+            "before": before,
+            "seconds": _LOOK_AGAIN,
+            "stopping": any(one.stopping for one in off),
+            "may_stop_all": staff and not any(one.switch.sort == Switch.Sort.EVERYTHING for one in off),
+        }
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """One switch, live. There is no form to change it."""
+        if request.method != "GET" or object_id is None:
+            raise PermissionDenied
+        switch = self.row(request, object_id)
+        context: dict[str, Any] = {"one": _shown(request, switch), "seconds": _LOOK_AGAIN}
+        return self.page(request, "admin/oversight/switch.html", title=f"Stopped: {switch.label}", **context)
+
+    def one_live_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        context = {"one": _shown(request, self.row(request, object_id)), "seconds": _LOOK_AGAIN}
+        return TemplateResponse(request, "admin/oversight/switch_part.html", context)
+
+    # Off and on
+
+    def throw_view(self, request: HttpRequest) -> HttpResponse:
+        """Says what it will do; the button does it, for the reason that is given with it."""
+        thing = _asked_for(request)
+        if request.method == "POST":
+            try:
+                switch = switches.throw(thing, actor=_person(request), reason=request.POST.get("reason", "").strip())
+            except ValidationError as problem:
+                tell(request, problem)
+            else:
+                return HttpResponseRedirect(_page("change", switch))
+        does, lost = things.what_it_does(thing)
+        context: dict[str, Any] = {
+            "thing": thing,
+            "does": does,
+            "lost": lost,
+            "back": reverse("admin:oversight_switch_changelist"),
+        }
+        return self.page(request, "admin/oversight/throw.html", title=f"Stop {thing.label}", **context)
+
+    def lift_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        switch = self.row(request, object_id)
+        thing = switches.thing_of(switch)
+        if thing is None:
+            messages.error(request, f"{switch.label} is gone; there is nothing to switch on.")
+            return HttpResponseRedirect(_page("change", switch))
+        if not switches.may_throw(standing(request), thing):
+            raise PermissionDenied
+        return ask_then_act(
+            self,
+            request,
+            button=f"Switch {thing.label} on again",
+            says=f"Requests that concern {thing.label} are let through again from the next one on. "
+            "What was cancelled stays cancelled.",
+            act=lambda: switches.lift(switch, actor=_person(request)),
+            done=f"{thing.label} is on again.",
+            already=f"{thing.label} was switched on before.",
+            back=reverse("admin:oversight_switch_changelist"),
+        )
+
+
+def _asked_for(request: HttpRequest) -> Thing:
+    """The thing an address names, which the reader may switch off; 404 and 403 for any other."""
+    reader = standing(request)
+    tenant_id = named_in(request.GET.get("tenant"), reader.managed)
+    if tenant_id is None and request.GET.get("tenant"):
+        raise Http404("There is no such tenant here.")
+    tenant = Tenant.objects.get(pk=tenant_id) if tenant_id is not None else None
+    thing = things.find(request.GET.get("sort", ""), request.GET.get("target", ""), tenant)
+    if thing is None:
+        raise Http404("There is nothing of this kind here.")
+    if not switches.may_throw(reader, thing):
+        raise PermissionDenied
+    return thing
+
+
+def _shown(request: HttpRequest, switch: Switch) -> Shown:
+    thing = switches.thing_of(switch)
+    off = switch.lifted_at is None
+    far = stopping.progress(switch) if off else None
+    return Shown(
+        switch=switch,
+        thrown=when(switch.thrown_at),
+        lifted=when(switch.lifted_at) if switch.lifted_at else None,
+        state=far.told(switch.thrown_at) if far is not None else "on again",
+        stopping=far is not None and far.stopped_at is None,
+        threads=far.threads if far is not None else 0,
+        may=off and thing is not None and switches.may_throw(standing(request), thing),
+    )
+
+
+def _person(request: HttpRequest) -> User:
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
+
+
+def _page(name: str, switch: Switch) -> str:
+    return reverse(f"admin:oversight_switch_{name}", args=[switch.pk])

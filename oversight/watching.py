@@ -1,0 +1,69 @@
+"""Every process hears of a kill switch, and stops what it runs of what was switched off.
+
+A notification only says that there is something to look at: what is judged is how things are now, so one that was lost,
+or came twice, changes nothing. Who could not listen for a while looks as well, once it can.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import LiteralString
+
+from lib import db, events
+from tools import running
+from tools.running import Run
+
+log = logging.getLogger(__name__)
+
+_KILLED: LiteralString = (
+    "SELECT place FROM oversight_killed(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[])"
+)
+_SILENCE = 3600.0
+_AGAIN = 0.2
+"""Seconds until Postgres is asked again, where it did not answer."""
+
+
+@asynccontextmanager
+async def open_watch() -> AsyncIterator[None]:
+    """Obey switches on the running event loop, inside `events.open_bus`."""
+    running.configure(_killed)
+    async with events.watch(events.EVERY_TENANT, events.NO_JOB) as news:
+        obeying = asyncio.create_task(_obey(news), name="kill switches")
+        try:
+            yield
+        finally:
+            obeying.cancel()
+            await asyncio.gather(obeying, return_exceptions=True)
+
+
+async def _obey(news: events.Events) -> None:
+    while True:
+        event = await news.get(_SILENCE)
+        if event is not None:
+            await _stop(event.tenant_id)
+
+
+async def _stop(tenant_id: int) -> None:
+    while True:
+        try:
+            return await running.kill(None if tenant_id == events.EVERY_TENANT else tenant_id)
+        except db.UNREACHABLE:
+            await asyncio.sleep(_AGAIN)
+        except Exception:  # or no switch would be heard of from here on
+            log.exception("what a kill switch stops could not be told")
+            return None
+
+
+async def _killed(runs: Sequence[Run]) -> Sequence[Run]:
+    rows = await db.lane("killed").fetch(
+        _KILLED,
+        [
+            [run.caller.tenant_id for run in runs],
+            [run.caller.member_id for run in runs],
+            [run.caller.client_id for run in runs],
+            [run.tool.version_id for run in runs],
+            [run.tool.connection.id if run.tool.connection else 0 for run in runs],
+        ],
+    )
+    return [runs[place - 1] for (place,) in rows]

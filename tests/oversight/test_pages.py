@@ -1,0 +1,238 @@
+"""The pages of kill switches: who may throw which, what they say of it, and what becomes of it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client as Browser
+from django.urls import reverse
+
+from oversight.models import Switch
+from oversight.things import Thing
+from tenants.models import User
+from tests.cast import Cast
+from tests.gateway.following import claim, job_of, lasting, start
+from tests.oversight.scene import SORTS, Scene, everywhere, under_way
+from tests.postgres import as_owner, rows
+from tests.waiting import until
+
+LIST = "/admin/oversight/switch/"
+PEOPLE = ("olga", "adam", "audrey", "anna", "uma", "bob", "staff")
+TENANTS_OWN = {"olga", "adam", "staff"}
+MAY = {
+    "tool": TENANTS_OWN,
+    "connection": TENANTS_OWN,
+    "client": {"staff"},
+    "client here": TENANTS_OWN,
+    "user": {"staff"},
+    "member": TENANTS_OWN,
+    "tenant": {"olga", "staff"},
+    "everything": {"staff"},
+}
+
+
+def browser(user: User) -> Browser:
+    found = Browser()
+    found.force_login(user)
+    return found
+
+
+def address(thing: Thing) -> str:
+    tenant = f"&tenant={thing.tenant.pk}" if thing.tenant is not None else ""
+    return f"{reverse('admin:oversight_switch_throw')}?sort={thing.sort.value}&target={thing.target}{tenant}"
+
+
+def named(scene: Scene, sort: str) -> Thing:
+    with everywhere():
+        return scene.thing(sort)
+
+
+def off(scene: Scene, sort: str) -> bool:
+    """Whether the switch is thrown."""
+    thing = named(scene, sort)
+    with everywhere():
+        return Switch.objects.filter(sort=thing.sort, target=thing.target, tenant=thing.tenant, lifted_at=None).exists()
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("person", PEOPLE)
+def test_who_may_throw_and_lift_which(scene: Scene, person: str, sort: str) -> None:
+    reader, url = browser(getattr(scene.cast, person)), address(named(scene, sort))
+    may = person in MAY[sort]
+    assert (reader.get(url).status_code == 200) == may
+    assert (reader.post(url, {"reason": "a leak"}).status_code == 302 and off(scene, sort)) == may
+    if not may:
+        assert not off(scene, sort)
+        switch = scene.throw(sort)
+        assert reader.post(f"{LIST}{switch.pk}/lift/").status_code in (302, 403, 404)
+        assert off(scene, sort)
+    lifted = scene.cast.staff if not may else getattr(scene.cast, person)
+    thing = named(scene, sort)
+    with everywhere():
+        switch = Switch.objects.get(sort=thing.sort, target=thing.target, tenant=thing.tenant, lifted_at=None)
+    answer = browser(lifted).post(f"{LIST}{switch.pk}/lift/")
+    assert answer.status_code == 302
+    assert not off(scene, sort)
+
+
+def test_an_admin_does_not_switch_an_owner_off(scene: Scene) -> None:
+    olga = scene.cast.olga.pk
+    url = f"{reverse('admin:oversight_switch_throw')}?sort=user&target={olga}&tenant={scene.cast.acme.pk}"
+    assert browser(scene.cast.adam).post(url).status_code == 403
+
+
+def test_the_last_owner_stays_and_the_page_says_why(scene: Scene) -> None:
+    olga = scene.cast.olga.pk
+    url = f"{reverse('admin:oversight_switch_throw')}?sort=user&target={olga}&tenant={scene.cast.acme.pk}"
+    assert "is the last owner of Acme" in browser(scene.cast.olga).post(url).text
+    assert scene.cast.member(scene.cast.acme, scene.cast.olga).active
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "sort=nothing&target=1",
+        "sort=tool",
+        "sort=tool&target=1x",
+        "sort=tool&target=99999999999999999999999",
+        "sort=tool&target=99999999",
+    ],
+)
+def test_what_is_not_there_cannot_be_switched_off(cast: Cast, query: str) -> None:
+    assert browser(cast.staff).get(f"{reverse('admin:oversight_switch_throw')}?{query}").status_code == 404
+
+
+def test_nobody_learns_of_people_and_clients_of_other_tenants(scene: Scene) -> None:
+    olga, url = browser(scene.cast.olga), reverse("admin:oversight_switch_throw")
+    beta = scene.cast.beta.pk
+    for query in (
+        f"sort=user&target={scene.cast.bob.pk}&tenant={scene.cast.acme.pk}",
+        f"sort=user&target={scene.cast.bob.pk}&tenant={beta}",
+    ):
+        answer = olga.get(f"{url}?{query}")
+        assert answer.status_code == 404
+        assert "bob" not in answer.text
+    scene.throw("client")
+    page = olga.get(LIST).text
+    assert "Nothing is switched off." in page
+    with scene.thrown("everything"):
+        assert "Everything" in olga.get(LIST).text
+
+
+def test_each_thing_has_its_switch_on_its_own_page(scene: Scene) -> None:
+    cast = scene.cast
+    member = cast.member(cast.acme, cast.uma)
+    pages = {
+        "tool": ("tools_tool", scene.linger.pk, cast.adam),
+        "connection": ("tools_connection", scene.connection.pk, cast.adam),
+        "client here": ("access_client", scene.client.pk, cast.adam),
+        "client": ("access_client", scene.client.pk, cast.staff),
+        "member": ("tenants_member", member.pk, cast.adam),
+        "user": ("tenants_user", cast.uma.pk, cast.staff),
+        "tenant": ("tenants_tenant", cast.acme.pk, cast.olga),
+    }
+    for sort, (name, key, person) in pages.items():
+        page = browser(person).get(reverse(f"admin:{name}_change", args=[key])).text.replace("&amp;", "&")
+        assert address(named(scene, sort)) in page, sort
+    admins = browser(cast.adam).get(reverse("admin:tenants_tenant_change", args=[cast.acme.pk])).text
+    assert "Kill switch" not in re.sub(r"<nav.*?</nav>|<aside.*?</aside>", "", admins, flags=re.S).replace(
+        "Kill switches", ""
+    )
+    assert "Stop everything on this hub" in browser(cast.staff).get(LIST).text
+    assert "Stop everything" not in browser(cast.olga).get(LIST).text
+
+
+def test_the_page_says_what_it_will_do_and_what_cannot_be_undone(scene: Scene) -> None:
+    page = browser(scene.cast.staff).get(address(named(scene, "client here"))).text
+    assert "Its tokens are refused here from the next request on" in page
+    assert "so they will be asked again" in page
+    assert "Stop Claude Code in Acme now" in page
+
+
+def test_the_page_counts_what_still_runs_and_says_when_the_last_had_stopped(scene: Scene, tmp_path: Path) -> None:
+    scene.linger = lasting(scene.cast, "shout")
+    task = start(scene.host(), "shout", text="hello")
+    fence = claim(task)
+    switch = scene.throw("tool", by=scene.cast.adam, reason="a leak")
+    adam = browser(scene.cast.adam)
+    page = adam.get(f"{LIST}{switch.pk}/change/").text
+    assert "stopping: 1 job left" in page
+    assert f'hx-get="{LIST}{switch.pk}/live/"' in page
+    assert "a leak" in page
+    listed = adam.get(LIST).text
+    assert 'hx-get="/admin/oversight/switch/live/"' in listed
+    _end(task, fence)
+    live = adam.get(f"{LIST}{switch.pk}/live/").text
+    assert re.search(r"all stopped after \d+\.\d s", live)
+    assert "hx-get" not in live
+    assert "hx-get" not in adam.get(f"{LIST}live/").text
+    with everywhere():
+        switch.refresh_from_db()
+    assert switch.stopped_at is not None
+    with as_owner() as conn:
+        ((ended,),) = rows(conn, "SELECT ended_at FROM jobs_job WHERE id = %s", job_of(task).id)
+    assert switch.stopped_at == ended, "it is when the last had ended, not when somebody looked"
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_the_page_counts_calls_and_says_when_the_last_had_stopped(scene: Scene, tmp_path: Path, sort: str) -> None:
+    note = tmp_path / "note"
+    with under_way(scene.host(), "linger", note), scene.thrown(sort) as switch:
+        staff = browser(scene.cast.staff)
+        told = until(
+            lambda: found if "all stopped" in (found := staff.get(f"{LIST}{switch.pk}/live/").text) else "", within=5
+        )
+    assert re.search(r"all stopped after \d\.\d s", told)
+
+
+def test_the_page_admits_that_a_thread_runs_on(scene: Scene, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    scene.linger = scene.cast.tool(scene.cast.acme, "linger_in_a_thread")
+    with under_way(scene.host(), "linger_in_a_thread", note), scene.thrown("tool") as switch:
+        page = until(lambda: _with(scene, switch, "all stopped"))
+        assert "1 function ran in a thread, which nothing can stop from outside." in page
+
+
+def test_a_call_that_was_left_by_a_dead_process_counts_until_it_is_declared_so(scene: Scene) -> None:
+    with as_owner() as conn:
+        conn.execute(
+            "INSERT INTO audit_entry (at, tenant_id, event, call_id, tool, version) VALUES"
+            " (clock_timestamp(), %s, 'call.started', gen_random_uuid(), 'linger', 1)",
+            [scene.cast.acme.pk],
+        )
+        switch = scene.throw("tool")
+        assert "stopping: 1 call left" in _with(scene, switch, "stopping")
+        conn.execute(
+            "INSERT INTO audit_entry (at, tenant_id, event, call_id, tool, version)"
+            " SELECT clock_timestamp(), tenant_id, 'call.interrupted', call_id, tool, 1 FROM audit_entry"
+            " WHERE tenant_id = %s AND event = 'call.started'",
+            [scene.cast.acme.pk],
+        )
+    assert "all stopped" in _with(scene, switch, "all stopped")
+
+
+def test_other_calls_do_not_keep_a_switch_from_being_done(scene: Scene, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    scene.cast.tool(scene.cast.acme, "linger_in_a_thread")
+    with under_way(scene.host(), "linger_in_a_thread", note):
+        switch = scene.throw("tool")
+        assert "all stopped" in _with(scene, switch, "all stopped")
+        scene.throw("tenant")
+
+
+def _with(scene: Scene, switch: Switch, words: str) -> str:
+    page = browser(scene.cast.staff).get(f"{LIST}{switch.pk}/live/").text
+    return page if words in page else ""
+
+
+def _end(task: Any, fence: int) -> None:
+    with as_owner() as conn:
+        said = rows(
+            conn,
+            "SELECT jobs_finish(%s, %s, 'cancelled', 'cancelled', NULL, '', 0, NULL)",
+            job_of(task).id,
+            fence,
+        )
+    assert said == [("done",)]
