@@ -48,6 +48,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     _stack.close()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the attack corpus came to, when it ran. Here, since the process that prints collects no tests."""
+    from tests.corpus import printing, written
+
+    found = printing.gathered(one for reports in terminalreporter.stats.values() for one in reports)
+    if found:
+        terminalreporter.section("attack corpus: caught and false alarms")
+        for line in printing.lines(found, written.figures()):
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(autouse=True)
 def _connections_come_back() -> Iterator[None]:
     """A thread of a test that keeps its connection takes it from every test that follows."""
