@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import jobs, machine, report, servers
+from benchmarks import decide, jobs, machine, report, servers
 from benchmarks.measure import SCENARIOS, Effort, Row, Scenario, measure
 from mcphub.stack.errors import StackError
 
 JOBS = "jobs"
+DECIDE = "decide"
 _FULL = Effort(rounds=5, seconds=1.5, warmup=0.5)
 _QUICK = Effort(rounds=1, seconds=0.6, warmup=0.2)
 
@@ -22,15 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when every target that was measured is met and nothing failed."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    if not _chosen(given.only) and not _with_jobs(given):
-        names = ", ".join([*(scenario.name for scenario in SCENARIOS), JOBS])
+    if not _chosen(given.only) and not _with(JOBS, given) and not _with(DECIDE, given):
+        names = ", ".join([*(scenario.name for scenario in SCENARIOS), JOBS, DECIDE])
         parser.error(f"no scenario holds {given.only!r}: {names}")
     try:
         with ExitStack() as stack:
-            compared, facts = _start(stack, given)
+            compared, facts = _start(stack, given) if _chosen(given.only) else ([], machine.machine())
             _print_facts(facts)
             rows = _measure(compared, given)
-        figures = _measure_jobs(given)
+        figures = _measure_deciding(given) + _measure_jobs(given)
     except (servers.BenchError, StackError) as exc:
         print(exc, file=sys.stderr)
         return 2
@@ -61,6 +62,8 @@ def _start(stack: ExitStack, given: argparse.Namespace) -> tuple[list[servers.Se
 def _measure(compared: Sequence[servers.Server], given: argparse.Namespace) -> list[Row]:
     effort = _effort(given)
     rows: list[Row] = []
+    if not compared:
+        return rows
     print(f"\n{report.head()}")
     for scenario in _chosen(given.only):
         for concurrency in given.concurrency:
@@ -70,8 +73,17 @@ def _measure(compared: Sequence[servers.Server], given: argparse.Namespace) -> l
     return rows
 
 
+def _measure_deciding(given: argparse.Namespace) -> list[jobs.Figure]:
+    if not _with(DECIDE, given):
+        return []
+    print("\nDeciding:")
+    figures = decide.measure(quick=given.quick)
+    print("\n".join(f"  {figure}" for figure in figures), flush=True)
+    return figures
+
+
 def _measure_jobs(given: argparse.Namespace) -> list[jobs.Figure]:
-    if not _with_jobs(given):
+    if not _with(JOBS, given):
         return []
     print("\nJobs:")
     figures = jobs.measure(jobs.QUICK if given.quick else jobs.FULL)
@@ -79,15 +91,16 @@ def _measure_jobs(given: argparse.Namespace) -> list[jobs.Figure]:
     return figures
 
 
-def _with_jobs(given: argparse.Namespace) -> bool:
-    return not given.baseline_only and (given.only is None or given.only in JOBS)
+def _with(part: str, given: argparse.Namespace) -> bool:
+    return not given.baseline_only and (given.only is None or given.only in part)
 
 
 def _taking_part(compared: Sequence[servers.Server], scenario: Scenario) -> list[servers.Server]:
     """A list is rendered once and sent to all, so the credential says nothing there: one of the hub's is enough."""
     named = {server.name for server in compared}
-    left_out = servers.HUB_TOKEN if scenario.method == "tools/list" and servers.HUB in named else None
-    return [server for server in compared if server.name != left_out]
+    if scenario.method != "tools/list" or servers.HUB not in named:
+        return list(compared)
+    return [server for server in compared if server.name not in (servers.HUB_TOKEN, servers.HUB_GOVERNED)]
 
 
 def _effort(given: argparse.Namespace) -> Effort:
@@ -106,6 +119,8 @@ def _print_facts(facts: dict[str, str]) -> None:
 
 
 def _print_outcome(rows: Sequence[Row], found: Sequence[report.Verdict]) -> None:
+    if not rows:
+        return
     print(f"\n{report.UNITS}")
     sizes = {(row.scenario, row.server): row.answer_bytes for row in rows}
     print("Answer bytes: " + "; ".join(f"{scenario} {server} {size}" for (scenario, server), size in sizes.items()))
@@ -121,7 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="one short round of each: about two minutes")
     parser.add_argument("--only", metavar="TEXT", help="only scenarios whose name holds this, as 'tools/call 2026'")
     parser.add_argument(
-        "--credential", choices=servers.CREDENTIALS, default="both", help="what opens the hub: API key, OAuth token"
+        "--credential",
+        choices=servers.CREDENTIALS,
+        default="all",
+        help="what opens the hub: API key, OAuth token; and all that governs a call",
     )
     parser.add_argument("--concurrency", type=_positive, nargs="+", default=[1, 16, 64], metavar="N")
     parser.add_argument("--seconds", type=float, help="measured seconds of each round")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from benchmarks.load import Figures
-from benchmarks.servers import HUB, HUB_TOKEN, ROOT, BenchError, Server
+from benchmarks.servers import HUB, HUB_GOVERNED, HUB_TOKEN, ROOT, BenchError, Server
 from benchmarks.wire import LEGACY, MODERN, Method, Revision
 
 _SLACK_SECONDS = 60.0
@@ -51,7 +51,7 @@ class Sample:
 class Row:
     """The medians over the rounds of one server in one cell. Ratios are medians of the rounds' own ratios to the SDK
     measured next to it, so that a machine that slows down for a while slows both sides of a ratio. key_ratio: the
-    throughput with a token over that with a key, in the same way."""
+    throughput with a token, or with all that governs, over that with a key alone, in the same way."""
 
     scenario: str
     concurrency: int
@@ -85,8 +85,11 @@ def measure(servers: Sequence[Server], scenario: Scenario, concurrency: int, eff
         _row(server.name, scenario, concurrency, samples[server.name], reference if server is not servers[0] else None)
         for server in servers
     ]
-    keyed = _ratio(samples.get(HUB_TOKEN, ()), samples.get(HUB), lambda s: s.figures.throughput)
-    return [replace(row, key_ratio=keyed) if row.server == HUB_TOKEN else row for row in rows]
+    keyed = {
+        name: _ratio(samples.get(name, ()), samples.get(HUB), lambda s: s.figures.throughput)
+        for name in (HUB_TOKEN, HUB_GOVERNED)
+    }
+    return [replace(row, key_ratio=keyed.get(row.server)) for row in rows]
 
 
 def _sample(server: Server, scenario: Scenario, concurrency: int, effort: Effort) -> Sample:

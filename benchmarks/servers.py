@@ -79,9 +79,15 @@ def baseline(*, frozen_gc: bool) -> Iterator[Server]:
         yield Server(name="sdk", url=f"http://127.0.0.1:{port}/mcp", pid=pid)
 
 
-HUB, HUB_TOKEN = "hub", "hub token"
-"""The hub as a key finds it, and the same process as an OAuth access token does."""
-CREDENTIALS = {"key": (HUB,), "token": (HUB_TOKEN,), "both": (HUB, HUB_TOKEN)}
+HUB, HUB_TOKEN, HUB_GOVERNED = "hub", "hub token", "governed"
+"""The hub as a key finds it, and the same process as an OAuth access token does, and with all that governs a call."""
+CREDENTIALS = {
+    "key": (HUB,),
+    "token": (HUB_TOKEN,),
+    "both": (HUB, HUB_TOKEN),
+    "governed": (HUB, HUB_GOVERNED),
+    "all": (HUB, HUB_TOKEN, HUB_GOVERNED),
+}
 
 
 @contextmanager
@@ -89,11 +95,20 @@ def hub(postgres: Postgres, credential: str) -> Iterator[list[Server]]:
     """The hub with its bench tenant, on a running Postgres: once for each of the CREDENTIALS it is asked with."""
     port = _free_port()
     env, tenant = _furnished(postgres, port, "benchmarks.functions")
-    url = f"http://127.0.0.1:{port}{urlsplit(tenant['url']).path}"
+    opened = {
+        HUB: (tenant["url"], tenant["api_key"]),
+        HUB_TOKEN: (tenant["url"], tenant["token"]),
+        HUB_GOVERNED: (tenant["governed_url"], tenant["governed_key"]),
+    }
     with _uvicorn("mcphub.asgi:app", port, env) as pid:
-        secrets = {HUB: tenant["api_key"], HUB_TOKEN: tenant["token"]}
         yield [
-            Server(name=name, url=url, api_key=secrets[name], pid=pid, postgres=postgres.pid())
+            Server(
+                name=name,
+                url=f"http://127.0.0.1:{port}{urlsplit(opened[name][0]).path}",
+                api_key=opened[name][1],
+                pid=pid,
+                postgres=postgres.pid(),
+            )
             for name in CREDENTIALS[credential]
         ]
 

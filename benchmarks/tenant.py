@@ -1,7 +1,7 @@
-"""The bench tenant: the twenty tools of the comparison, published, with a key, an access token and limits that are
-taken but not met.
+"""The bench tenants: the twenty tools of the comparison, published, with a key, an access token and limits that are
+taken but not met; and the same once more with rules, more limits and cleaning.
 
-    python -m benchmarks.tenant      prints {"url": ..., "api_key": ..., "token": ...}
+    python -m benchmarks.tenant      prints {"url": ..., "api_key": ..., "token": ..., "governed_url": ..., ...}
 
 Run it with DATABASE_URL set and TOOL_FUNCTIONS=benchmarks.functions, after `manage.py migrate`.
 """
@@ -10,18 +10,23 @@ import datetime
 import json
 import os
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.db import transaction
 
 if TYPE_CHECKING:  # models are loaded when Django is set up
-    from tenants.models import Member
+    from tenants.models import Member, Tenant, User
 
-SLUG = "bench"
+SLUG, GOVERNED = "bench", "governed"
 PLENTY = 1_000_000
 LONG = "benchmarks.long"
 """The module whose functions run as jobs."""
+
+
+_PLAIN: dict[str, Any] = {"untrusted": False, "cleaning": {"secrets": False, "invisible": "off", "active": "off"}}
+_GOVERNED: dict[str, Any] = {"untrusted": True, "cleaning": {"personal": ["email", "card"], "links": "mark"}}
+"""What is taken out of results: next to nothing, and all of it."""
 
 
 def main() -> None:
@@ -32,24 +37,64 @@ def main() -> None:
 
 @transaction.atomic
 def create() -> dict[str, str]:
-    """Create the tenant, its key and its token."""
+    """Create the tenants, their keys and the token."""
     from django.conf import settings
 
     from access.actions import issue_key
+    from tenants.models import User
+
+    user = User.objects.create_user("bench")
+    member = _member(user, SLUG)
+    governed = _member(user, GOVERNED)
+    _limit(member.tenant, 2)
+    _limit(governed.tenant, 6)
+    _publish_tools(member.tenant, user, **_PLAIN)
+    _publish_tools(governed.tenant, user, **_GOVERNED)
+    _publish_rules(governed.tenant, user)
+    _, secret = issue_key(member, name="bench", actor="system")
+    _, governed_secret = issue_key(governed, name="bench", actor="system")
+    return {
+        "url": f"{settings.BASE_URL}/t/{SLUG}/mcp",
+        "api_key": secret,
+        "token": _token(member),
+        "governed_url": f"{settings.BASE_URL}/t/{GOVERNED}/mcp",
+        "governed_key": governed_secret,
+    }
+
+
+def _member(user: "User", slug: str) -> "Member":
     from jobs.models import Allowance
-    from policy.models import Limit, Per
     from tenants.actions import add_member, create_tenant
-    from tenants.models import Role, Tenant, User
+    from tenants.models import Role, Tenant
+
+    tenant = create_tenant(Tenant(slug=slug, name=slug.capitalize(), link_hosts=["acme.example"]), actor="system")
+    Allowance.objects.create(tenant=tenant, running=PLENTY, queued=PLENTY)
+    return add_member(tenant, user, role=Role.OWNER, actor="system")
+
+
+def _limit(tenant: "Tenant", many: int) -> None:
+    """The first so many of limits that are taken and not met."""
+    from policy.models import Counts, Limit, Per
+
+    shared = [
+        (Counts.CALLS, Per.TENANT),
+        (Counts.CALLS, Per.CREDENTIAL),
+        (Counts.CALLS, Per.MEMBER),
+        (Counts.CALLS, Per.TOOL),
+        (Counts.UNITS, Per.MEMBER),
+        (Counts.UNITS, Per.TENANT),
+    ]
+    for counts, per in shared[:many]:
+        seconds = 86400 if counts == Counts.UNITS else 1
+        most = PLENTY * 100 if counts == Counts.UNITS else PLENTY
+        Limit.objects.create(tenant=tenant, counts=counts, per=per, most=most, seconds=seconds)
+
+
+def _publish_tools(tenant: "Tenant", user: "User", **fields: Any) -> None:
     from tools import functions
     from tools.actions import publish
     from tools.models import Runs, Tool
 
-    user = User.objects.create_user("bench")
-    tenant = create_tenant(Tenant(slug=SLUG, name="Bench"), actor="system")
-    member = add_member(tenant, user, role=Role.OWNER, actor="system")
-    Allowance.objects.create(tenant=tenant, running=PLENTY, queued=PLENTY)
-    for per in (Per.TENANT, Per.CREDENTIAL):
-        Limit.objects.create(tenant=tenant, per=per, calls=PLENTY, seconds=1)
     for name, described in functions.load().items():
         tool = Tool.objects.create(
             tenant=tenant,
@@ -63,10 +108,18 @@ def create() -> dict[str, str]:
             config={"function": name},
             runs=Runs.BACKGROUND if described.call.__module__ == LONG else Runs.INLINE,
             replay_seconds=0,
+            **fields,
         )
         publish(tool, actor=user)
-    _, secret = issue_key(member, name="bench", actor="system")
-    return {"url": f"{settings.BASE_URL}/t/{SLUG}/mcp", "api_key": secret, "token": _token(member)}
+
+
+def _publish_rules(tenant: "Tenant", user: "User") -> None:
+    """Fifty rules, ten of them about the tool that is called."""
+    from benchmarks.decide import usual
+    from policy import actions
+
+    actions.replace_draft(tenant, json.dumps(usual(50, tool="add", counting=False)), actor=user)
+    actions.publish(tenant, actor=user, note="", pins={}, reviewed=None)
 
 
 def _token(member: "Member") -> str:
