@@ -8,11 +8,11 @@ from django.utils import timezone
 
 from access.callers import caller_of
 from jobs import calls
-from jobs.models import Job
+from jobs.models import Approval, Job
 from jobs.readers import CREDENTIAL, Seen
 from jobs.sealed import unseal_arguments
 from jobs.values import Follow, Handle, View, may_stop
-from policy.decide import Refusal
+from policy.values import Agreed, Refusal
 from tenants.caller import Caller
 from tenants.models import Member
 from tools.catalog import Catalog, LiveTool, catalog
@@ -53,8 +53,14 @@ def read(seen: Seen) -> Again | None:
         version=seen.tenant.catalog_version,
         tool=seen.view.tool,
         arguments=unseal_arguments(sealed),
-        since=seen.view.created_at,
+        since=_accepted_at(seen.view),
     )
+
+
+def _accepted_at(view: View) -> datetime.datetime:
+    """From when on the same call joins it: for a held one, when it was released."""
+    decided = Approval.objects.filter(job_id=view.id).values_list("decided_at", flat=True).first()
+    return decided or view.created_at
 
 
 async def run(again: Again, *, address: str) -> View | Refusal:
@@ -73,6 +79,7 @@ async def run(again: Again, *, address: str) -> View | Refusal:
         catalog=live if tool is None else _with(live, _not_joining(tool, again.since)),
         origin=Origin(via=VIA, address=address),
         follow=_FOLLOWED,
+        agreed=Agreed(confirmed=True),  # by whoever pressed the button
     )
     match answer:
         case Handle():

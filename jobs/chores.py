@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from jobs import wake
+from jobs import confirming, wake
 from lib import db, storage
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,9 @@ _LONGEST_KEPT = timedelta(days=32)
 
 async def sweep() -> None:
     """Take dead workers' jobs from them, let run out what waited too long, and call for what nobody was called for."""
-    rows = await db.lane("jobs sweep").fetch("SELECT jobs_sweep(%s)", [settings.JOBS_LEASE])
+    lane = db.lane("jobs sweep")
+    await lane.fetch("SELECT jobs_lapse()", [])
+    rows = await lane.fetch("SELECT jobs_sweep(%s)", [settings.JOBS_LEASE])
     await wake.ring(int(rows[0][0]))
 
 
@@ -31,12 +33,14 @@ def sweep_seconds() -> float:
 
 
 async def forget() -> None:
-    """Drop what was kept of jobs whose time is over, and what lies in storage and no row has named for too long."""
+    """Drop what was kept of jobs whose time is over, questions that are, and what lies in storage and no row has named
+    for too long."""
     for _ in range(_MOST_ROUNDS):
         ((keys, more),) = await db.lane("jobs forget").fetch("SELECT keys, more FROM jobs_forget()", [])
         deleted = [await asyncio.to_thread(_deleted, key) for key in keys]
         if not more or not all(deleted):
             break
+    await confirming.forget()
     await asyncio.to_thread(storage.clear, (timezone.now() - _LONGEST_KEPT).date())
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
-from policy.decide import Refusal
+from policy.values import Refusal
 from tenants.caller import Caller
 
 RETRY_WAITING = 5.0

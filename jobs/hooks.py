@@ -1,9 +1,11 @@
-"""Telling a tenant's own systems that a job has ended: webhooks after Standard Webhooks 1.0.0.
+"""Telling a tenant's own systems that a job has ended, or waits for somebody to approve it: webhooks after Standard
+Webhooks 1.0.0.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
-What is told is queued in the transaction that ends the job (`jobs_finish` and its like), so that none is forgotten. It
-may arrive twice, under the same `webhook-id`, and it says which job ended and how, never what came of it.
+What is told is queued in the transaction that ends the job (`jobs_finish` and its like) or holds it, so that none is
+forgotten. It may arrive twice, under the same `webhook-id`, and it says which job it is about and how it ended, never
+what it was called with or what came of it.
 """
 
 import asyncio
@@ -51,9 +53,13 @@ _GONE = 410
 _SECRET = "whsec_"  # noqa: S105 - how the specification spells one
 
 
+_EVENTS = {"ended": "job.ended", "held": "approval.waiting", "broken": "approval.broken"}
+"""What a message is called, by what its delivery is about."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Message:
-    """One delivery with all it needs."""
+    """One delivery with all it needs. approval and what follows: of a job that is or was held."""
 
     id: int
     tenant_id: int
@@ -68,7 +74,16 @@ class _Message:
     state: str
     reason: str
     created_at: datetime
-    ended_at: datetime
+    ended_at: datetime | None
+    about: str
+    approval: uuid.UUID | None
+    username: str
+    rule: str | None
+    held_at: datetime | None
+    held_until: datetime | None
+    decided_at: datetime | None
+    broken: str | None
+    decided_by: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,9 +148,13 @@ async def _message(delivery: int, tenant_id: int) -> _Message | None:
     async with db.tenant_transaction(tenant_id) as conn, conn.cursor(row_factory=class_row(_Message)) as cursor:
         await cursor.execute(
             "SELECT d.id, d.tenant_id, d.hook_id, d.attempts, h.url, h.secret, t.slug, j.id AS job, j.tool,"
-            " v.number AS version, j.state, j.reason, j.created_at, j.ended_at"
+            " v.number AS version, j.state, j.reason, j.created_at, j.ended_at, d.about, a.id AS approval, j.username,"
+            " a.rule, a.created_at AS held_at, a.expires_at AS held_until, a.decided_at, a.broken,"
+            " u.username AS decided_by"
             " FROM jobs_delivery d JOIN jobs_hook h ON h.id = d.hook_id JOIN jobs_job j ON j.id = d.job_id"
-            " JOIN tools_version v ON v.id = j.version_id JOIN tenants_tenant t ON t.id = d.tenant_id WHERE d.id = %s",
+            " JOIN tools_version v ON v.id = j.version_id JOIN tenants_tenant t ON t.id = d.tenant_id"
+            " LEFT JOIN jobs_approval a ON a.job_id = j.id LEFT JOIN tenants_user u ON u.id = a.decided_by_id"
+            " WHERE d.id = %s",
             [delivery],
         )
         return await cursor.fetchone()
@@ -171,18 +190,34 @@ def _outbound(message: _Message, now: int) -> fetch.Outbound:
 
 def _body(message: _Message) -> bytes:
     """The same at every attempt. `type`, `timestamp` and `data` as the specification has them."""
+    ended = message.about == "ended"
     job = {
         "id": message.job,
         "tool": message.tool,
         "version": message.version,
-        "state": message.state,
-        "reason": message.reason,
         "created_at": message.created_at,
-        "ended_at": message.ended_at,
         "url": f"{settings.BASE_URL}/api/v1/t/{message.slug}/jobs/{message.job}/",
     }
-    told = {"type": "job.ended", "timestamp": message.ended_at, "data": {"tenant": message.slug, "job": job}}
+    data: dict[str, Any] = {"tenant": message.slug, "job": job}
+    if ended:
+        job |= {"state": message.state, "reason": message.reason, "ended_at": message.ended_at}
+    else:
+        data["approval"] = _approval(message)
+    at = {"ended": message.ended_at, "held": message.held_at, "broken": message.decided_at}[message.about]
+    told = {"type": _EVENTS[message.about], "timestamp": at, "data": data}
     return orjson.dumps(told, option=orjson.OPT_UTC_Z)
+
+
+def _approval(message: _Message) -> dict[str, Any]:
+    """What is waited for, or who did not wait for it. Nothing that changes between two attempts."""
+    told = {
+        "id": message.approval,
+        "rule": message.rule,
+        "username": message.username,
+        "expires_at": message.held_until,
+        "url": f"{settings.BASE_URL}/approvals/{message.approval}/",
+    }
+    return {**told, "by": message.decided_by, "reason": message.broken} if message.about == "broken" else told
 
 
 async def _record(message: _Message, outcome: _Outcome) -> None:

@@ -1,7 +1,7 @@
 """The hub's own tools, for models in hosts that cannot follow a task: look at a job, take its result, stop it.
 
-They are made in code, listed wherever a caller reaches a tool that runs as a job, and run like every tool: validated,
-charged, recorded.
+They are made in code, listed wherever a caller reaches a tool that runs as a job or may be held for approval, and run
+like every tool: validated, charged, recorded.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,7 +9,9 @@ from typing import Any
 
 from jobs import following, rows, words
 from lib.schema import compile_schema
-from policy.decide import Refusal, Subject, visible
+from policy.decide import visible
+from policy.rules import NO_RULES
+from policy.values import Refusal, Subject
 from tenants.caller import Caller
 from tools import calls
 from tools.catalog import Catalog, LiveTool
@@ -154,22 +156,29 @@ OWN: Mapping[str, LiveTool] = {
 
 
 def offered(catalog: Catalog, caller: Caller) -> list[Mapping[str, Any]]:
-    """Their manifests, in the order of their names; none where the caller reaches no tool that runs as a job."""
-    reached = any(tool.lasting is not None and visible(caller, tool.subject) for tool in catalog.tools.values())
+    """Their manifests, in the order of their names; none where no call of the caller's could become a job."""
+    lasting = (tool for tool in catalog.tools.values() if tool.lasting is not None or catalog.rules.reviews)
+    reached = any(visible(caller, tool.subject, catalog.rules) for tool in lasting)
     return [tool.manifest for tool in OWN.values()] if reached else []
 
 
 def find(catalog: Catalog, name: str) -> LiveTool | None:
     """The tool of the hub's own by that name. It is found where it is not listed too, as jobs outlive the tools that
-    made them; a tool that the tenant had by that name before stays theirs while they have none that runs as a job."""
+    made them; a tool that the tenant had by that name before stays theirs while none of their calls becomes a job."""
     tool = OWN.get(name)
     if tool is None or name not in catalog.tools:
         return tool
-    return tool if any(one.lasting is not None for one in catalog.tools.values()) else None
+    makes_jobs = catalog.rules.reviews or any(one.lasting is not None for one in catalog.tools.values())
+    return tool if makes_jobs else None
 
 
 async def run(
     caller: Caller, tool: LiveTool, arguments: dict[str, Any], *, catalog: Catalog, origin: Origin, report: Report
 ) -> Result | Refusal:
-    """Use one of them, under the tenant's limits and in its ledger."""
-    return await calls.run_tool(caller, tool, arguments, limits=catalog.limits, origin=origin, report=report)
+    """Use one of them, under the tenant's limits and in its ledger. Rules have no say: they only follow what was let
+    through, and whoever may see a job may stop it."""
+    ended = await calls.run_tool(
+        caller, tool, arguments, limits=catalog.limits, rules=NO_RULES, origin=origin, report=report
+    )
+    assert not isinstance(ended, calls.Pending)  # noqa: S101 - none of them is destructive
+    return ended

@@ -19,13 +19,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from audit.writer import LedgerUnavailable
-from jobs import again, readers, shown
+from jobs import again, inbox_cards, inbox_rows, readers, shown
 from jobs.readers import Seen
 from jobs.values import may_stop
 from lib import db
 from lib.html import json_block
 from lib.seal import SealError
-from policy.decide import Refusal
+from policy.values import Refusal
 from tenants import queries as tenant_queries
 from tenants.middleware import own_transactions
 from tenants.models import User
@@ -42,7 +42,7 @@ def signed_in(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.user.is_authenticated:
             return view(request, *args, **kwargs)
-        if _is_part(request):
+        if is_part(request):
             return HttpResponse(status=204, headers={"HX-Refresh": "true"})
         return redirect_to_login(request.get_full_path())
 
@@ -54,11 +54,11 @@ def signed_in(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 @signed_in
 def my_jobs(request: HttpRequest) -> HttpResponse:
     """The reader's own jobs. The list asks for itself again while one of them is open."""
-    user, before = _reader(request), request.GET.get("before", "")
-    views = readers.mine(user, before=_moment(before), most=PAGE + 1)
+    user, before = reader(request), request.GET.get("before", "")
+    views = readers.mine(user, before=moment(before), most=PAGE + 1)
     more, views = len(views) > PAGE, views[:PAGE]
     tenants, mark = readers.tenant_names(views), shown.mark(views)
-    if _is_part(request) and mark == request.GET.get("mark"):
+    if is_part(request) and mark == request.GET.get("mark"):
         return HttpResponse(status=204)
     context = {
         "jobs": [(shown.of(view), tenants[view.tenant_id]) for view in views],
@@ -69,7 +69,7 @@ def my_jobs(request: HttpRequest) -> HttpResponse:
         "older": views[-1].created_at.isoformat() if more else "",
         "teams": [] if views else readers.connectable(user),
     }
-    return render(request, "jobs/list_part.html" if _is_part(request) else "jobs/list.html", context)
+    return render(request, "jobs/list_part.html" if is_part(request) else "jobs/list.html", context)
 
 
 @never_cache
@@ -77,7 +77,7 @@ def my_jobs(request: HttpRequest) -> HttpResponse:
 @signed_in
 def job(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """One job: how far it is, what was asked, what came of it, and what happened when."""
-    return render(request, "jobs/job.html", page_context(request, _seen(request, job_id, content=True)))
+    return render(request, "jobs/job.html", page_context(request, seen_job(request, job_id, content=True)))
 
 
 @never_cache
@@ -85,7 +85,7 @@ def job(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 @signed_in
 def live(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """The part of a job's page that changes; 204 when it has not since it was drawn with `mark`."""
-    seen = _seen(request, job_id, content=True)
+    seen = seen_job(request, job_id, content=True)
     if shown.mark([seen.view]) == request.GET.get("mark"):
         return HttpResponse(status=204)
     context = part_context(request, seen)
@@ -97,7 +97,7 @@ def live(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 @login_required
 def cancel(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """Ask it to stop. One that has not begun ends at once."""
-    seen = _seen(request, job_id)
+    seen = seen_job(request, job_id)
     if not may_stop(seen.caller, seen.view):
         raise Http404
     if seen.view.ended:
@@ -105,7 +105,7 @@ def cancel(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     elif not seen.view.cancelling:
         readers.cancel(seen)
         messages.success(request, f"{seen.view.tool} was told to stop.")
-    return _back(request, job_id)
+    return back(request, job_id)
 
 
 @own_transactions
@@ -117,7 +117,7 @@ def repeat(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     It waits for the ledger and the queue, so it reads in a scope of its own and holds no transaction meanwhile.
     """
     with db.tenant_scope(tenant_queries.tenants_reached_by(int(request.user.pk or 0))):
-        seen = _seen(request, job_id)
+        seen = seen_job(request, job_id)
         if not again.may_repeat(seen):
             raise Http404
         if not seen.view.idempotent and request.POST.get("sure") != "yes":
@@ -125,7 +125,7 @@ def repeat(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
         call = _call(seen)
     if call is None:
         messages.error(request, "Its arguments cannot be read any more. Make the call anew from your host.")
-        return _back(request, job_id)
+        return back(request, job_id)
     return _repeated(request, job_id, call)
 
 
@@ -136,12 +136,12 @@ def _repeated(request: HttpRequest, job_id: uuid.UUID, call: again.Again) -> Htt
         answer = async_to_sync(again.run)(call, address=str(request.META.get("REMOTE_ADDR") or ""))
     except LedgerUnavailable:
         messages.error(request, "Nothing was run: it could not be recorded. Try again in a moment.")
-        return _back(request, job_id)
+        return back(request, job_id)
     if isinstance(answer, Refusal):
         messages.error(request, answer.message)
-        return _back(request, job_id)
+        return back(request, job_id)
     messages.success(request, f"{call.tool} runs again, as this job.")
-    return _back(request, answer.id)
+    return back(request, answer.id)
 
 
 def page_context(request: HttpRequest, seen: Seen) -> dict[str, Any]:
@@ -153,6 +153,7 @@ def page_context(request: HttpRequest, seen: Seen) -> dict[str, Any]:
 
 def part_context(request: HttpRequest, seen: Seen) -> dict[str, Any]:
     view = seen.view
+    approval = inbox_rows.of_job(view.id)
     return {
         "job": shown.of(view),
         "tenant": seen.tenant,
@@ -167,6 +168,7 @@ def part_context(request: HttpRequest, seen: Seen) -> dict[str, Any]:
         "questions": [str(question.get("message", "")) for question in view.asked.values()],
         "timeline": shown.moments(readers.timeline(view)),
         "where": _where(request),
+        "held": inbox_cards.held_of(approval, reader(request)) if approval is not None else None,
     }
 
 
@@ -182,21 +184,21 @@ def _call(seen: Seen) -> again.Again | None:
         return None
 
 
-def _seen(request: HttpRequest, job_id: uuid.UUID, *, content: bool = False) -> Seen:
+def seen_job(request: HttpRequest, job_id: uuid.UUID, *, content: bool = False) -> Seen:
     """404 alike for a job that is absent and one that is not the reader's to see."""
-    seen = readers.find(_reader(request), job_id, content=content)
+    seen = readers.find(reader(request), job_id, content=content)
     if seen is None:
         raise Http404
     return seen
 
 
-def _reader(request: HttpRequest) -> User:
+def reader(request: HttpRequest) -> User:
     if not isinstance(request.user, User):
         raise Http404
     return request.user
 
 
-def _back(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
+def back(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """To the job's page, in the admin for who came from there."""
     return redirect("admin:jobs_job_change" if _where(request) else "job", job_id)
 
@@ -207,11 +209,11 @@ def _where(request: HttpRequest) -> str:
     return _IN_ADMIN if given == _IN_ADMIN or request.path.startswith(reverse("admin:index")) else ""
 
 
-def _is_part(request: HttpRequest) -> bool:
+def is_part(request: HttpRequest) -> bool:
     return request.headers.get("HX-Request") == "true"
 
 
-def _moment(text: str) -> Any:
+def moment(text: str) -> Any:
     try:
         moment = parse_datetime(text)
     except ValueError:

@@ -14,7 +14,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection
 from django.utils import timezone
 
-from jobs.models import Callback, Job
+from jobs.models import Approval, Callback, Job
 from lib import db, seal, storage
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,12 @@ _JOB: LiteralString = """
 _CALLBACK: LiteralString = """
     UPDATE jobs_callback SET body = %s
     WHERE id = (SELECT id FROM jobs_callback WHERE id = %s AND body = %s FOR UPDATE SKIP LOCKED)
+"""
+
+
+_APPROVAL: LiteralString = """
+    UPDATE jobs_approval SET arguments = %s
+    WHERE id = (SELECT id FROM jobs_approval WHERE id = %s AND arguments = %s FOR UPDATE SKIP LOCKED)
 """
 
 
@@ -53,16 +59,18 @@ def reseal(tenant_id: int) -> Done:
     done = Done()
     with db.tenant_scope([tenant_id]):
         jobs = list(Job.objects.filter(tenant_id=tenant_id).values_list("pk", flat=True))
+        approvals = list(Approval.objects.filter(tenant_id=tenant_id).values_list("pk", flat=True))
         callbacks = list(Callback.objects.filter(tenant_id=tenant_id).values_list("pk", flat=True))
     _rows(tenant_id, Job, ("arguments", "inputs", "answers", "result"), _JOB, jobs, done)
     _rows(tenant_id, Callback, ("body",), _CALLBACK, callbacks, done)
+    _rows(tenant_id, Approval, ("arguments",), _APPROVAL, approvals, done)
     _stored(tenant_id, done)
     return done
 
 
 def _rows(
     tenant_id: int,
-    model: type[Job | Callback],
+    model: type[Job | Callback | Approval],
     columns: Sequence[str],
     update: LiteralString,
     left: Sequence[Any],

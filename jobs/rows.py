@@ -17,11 +17,11 @@ from psycopg.rows import dict_row
 from audit import entries
 from audit.models import Event, Outcome
 from audit.writer import LedgerUnavailable, writer
-from jobs import asking, queries, sealed
+from jobs import asking, queries, sealed, words
 from jobs.models import Job, State
 from jobs.values import Accepted, View, lacking, may_answer, may_stop
 from lib import db, events, seal
-from policy.decide import Refusal
+from policy.values import Refusal
 from tenants.caller import Caller
 from tenants.queries import READERS
 from tools import calls
@@ -31,6 +31,8 @@ from tools.values import Report
 
 MOST_ARGUMENTS = 1024 * 1024
 """Bytes of JSON that a job's arguments may have; they are sealed and kept in its row."""
+RETRY_HELD = 60.0
+"""Seconds after which to try again to have a call held. Nobody knows when a reviewer decides."""
 LEAST_KEPT = 60.0
 """Seconds that a result is kept at the least, whatever its host wished."""
 
@@ -57,21 +59,25 @@ _SEEN: LiteralString = """
 _LIST: LiteralString = _VIEW + _SEEN
 
 
-async def accept(ready: Ready, *, keep: float | None = None) -> Accepted | Refusal:
+async def accept(
+    ready: Ready, *, keep: float | None = None, review: Mapping[str, Any] | None = None
+) -> Accepted | Refusal:
     """Make a job of a call that is ready, or join the one that the same call made before; durable when this returns.
 
-    keep: seconds that its host wishes the result kept. The Refusals, which are recorded: `too_large`, `queue_full`.
+    keep: seconds that its host wishes the result kept. review: the columns of its approval, for a call that is held
+    until somebody has approved it (`jobs.held`). The Refusals, which are recorded: `too_large`, `queue_full`,
+    `too_many_waiting`.
     Raises LedgerUnavailable when it is not known to be durable.
     """
     content = _sealed_arguments(ready.arguments)
     if content is None:
         return await _too_large(ready)
-    given, entry = _given(ready), calls.row(ready, Event.JOB_ACCEPTED)
+    given, entry = _given(ready) | {"held": review}, calls.row(ready, Event.JOB_ACCEPTED)
     try:
         async with db.tenant_write(ready.caller.tenant_id) as conn:
             verdict, job_id, wait, bell = await _insert(conn, ready, given, content, entry, keep)
             if job_id is None:
-                return _full(wait)
+                return _crowded(review or {}) if verdict == "crowded" else _full(wait)
             job = await _read(conn, job_id)
     except db.UNREACHABLE as problem:
         raise LedgerUnavailable("the job could not be recorded; if it was, the same call joins it") from problem
@@ -241,8 +247,15 @@ def _given(ready: Ready) -> dict[str, Any]:
         "idempotent": tool.idempotent,
         "most_attempts": _lasting(ready).most_attempts,
         "preview": entries.preview(ready.arguments, hidden=tool.hidden),
+        "agreed": _agreed(ready),
         "fingerprint": entries.digest([caller.member_id, caller.credential, tool.name, ready.arguments]),
     }
+
+
+def _agreed(ready: Ready) -> str:
+    if ready.agreed.approved:
+        return "approved"
+    return "confirmed" if ready.agreed.confirmed else ""
 
 
 def _lasting(ready: Ready) -> Lasting:
@@ -296,6 +309,16 @@ def _full(wait: float) -> Refusal:
         f"Call again in {wait:.0f} s; other tools are not affected.",
         retryable=True,
         retry_after=round(wait, 1),
+    )
+
+
+def _crowded(review: Mapping[str, Any]) -> Refusal:
+    return Refusal(
+        reason="too_many_waiting",
+        message=f"Nothing was run: {review.get('most')} calls of this member wait to be approved, which is as many as "
+        f"may. Wait until some of them were decided, or cancel one with {words.CANCEL}.",
+        retryable=True,
+        retry_after=RETRY_HELD,
     )
 
 

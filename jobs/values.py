@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.models import ENDED, State
-from policy.decide import Refusal
+from policy.values import Refusal
 from tenants.caller import Caller
 from tenants.queries import MANAGERS, READERS
 from tools.values import Result
@@ -60,7 +60,10 @@ class View:
 
     @property
     def poll_ms(self) -> int:
-        """How long to wait before looking again: a second for the first minute, up to ten later on."""
+        """How long to wait before looking again: a second for the first minute, up to ten later on, and while a person
+        has to decide."""
+        if self.state == State.APPROVAL:
+            return 10_000
         age = (self.changed_at - self.created_at).total_seconds()
         return 1000 if age < 60 else min(10_000, int(age / 60) * 1000)
 

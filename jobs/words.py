@@ -12,6 +12,11 @@ STATUS, RESULT, CANCEL = "get_job_status", "get_job_result", "cancel_job"
 LONGEST_WAIT = 25
 """Seconds that get_job_status waits at the most; some hosts give up after thirty."""
 _MOST_PAUSE = 60.0
+_NOT_RELEASED = {
+    "approval_denied": "a reviewer denied it. Do not call it again for the same thing; tell the person.",
+    "tool_changed": "the tool was changed after this call was made. Call it again, so that what it is now is approved.",
+    "rules_changed": "by the rules of now somebody has to say yes first. Call it again.",
+}
 
 
 def handed_over(handle: Handle, *, structured: bool) -> Result:
@@ -19,6 +24,8 @@ def handed_over(handle: Handle, *, structured: bool) -> Result:
     schema, which this would not fit."""
     job = handle.view
     begins = "was asked for already and" if handle.joined else "takes a while and"
+    if job.state == State.APPROVAL:
+        return Result(content=(Text(text=_held(job)),), structured=facts(job) if structured else ABSENT)
     text = (
         f"{job.tool} {begins} runs as job {job.id} ({standing(job)}). This is not its result yet.\n"
         f"Call {STATUS} with this job_id: it waits up to {LONGEST_WAIT} s for you and gives the result when it is "
@@ -28,6 +35,16 @@ def handed_over(handle: Handle, *, structured: bool) -> Result:
     return Result(content=(Text(text=text),), structured=facts(job) if structured else ABSENT)
 
 
+def _held(job: View) -> str:
+    return (
+        f"{job.tool} was not run yet: a second person has to approve this call first. It is held as job {job.id}, and "
+        f"runs by itself as soon as somebody approves it. This is not its result.\n"
+        f"Tell the person that it waits for approval. Call {STATUS} with this job_id to wait for it; it gives the "
+        f"result when it is there. Do not call {job.tool} again for the same thing: it would join this job. "
+        f"To withdraw it, call {CANCEL}."
+    )
+
+
 def status(job: View) -> Result:
     """How a job stands. Once it has ended and its content was read, its result follows in the same answer."""
     head = f"Job {job.id} ({job.tool}): {standing(job)}."
@@ -35,7 +52,7 @@ def status(job: View) -> Result:
         return Result(content=(Text(text=f"{head}\n{_what_next(job)}"),), structured=facts(job))
     ended = result_of(job)
     told = facts(job) if ended.structured is ABSENT else {**facts(job), "result": ended.structured}
-    return Result(content=(Text(text=head), *ended.content), structured=told)
+    return Result(content=(Text(text=head, by_hub=True), *ended.content), structured=told, provenance=ended.provenance)
 
 
 def stopped(job: View) -> Result:
@@ -63,6 +80,17 @@ def why_nothing(job: View) -> str:
     match job.state:
         case State.CANCELLED if job.reason == "standing_lost":
             return f"{job.tool} was not run to its end: its caller may no longer use it. Ask an admin of the tenant."
+        case State.CANCELLED if job.reason == "destination_changed":
+            return (
+                f"{job.tool} was not run: it leads elsewhere than when it was called. Ask an admin of "
+                "the tenant to publish it anew."
+            )
+        case State.CANCELLED if job.reason in _NOT_RELEASED:
+            because = f" They said: {job.message}" if job.reason == "approval_denied" and job.message else ""
+            return f"{job.tool} was not run: {_NOT_RELEASED[job.reason]}{because}"
+        case State.CANCELLED if job.reason == "killed":
+            begun = "It may have taken partial effect." if job.attempts else "It was not run."
+            return f"An admin stopped {job.tool}. {begun} Do not call it again; tell the person."
         case State.CANCELLED:
             begun = "It may have taken partial effect; check before calling again." if job.attempts else ""
             return f"Job {job.id} was cancelled. {begun}".strip()
@@ -75,6 +103,11 @@ def why_nothing(job: View) -> str:
             return (
                 f"{job.tool} did not begin: each worker that took it died before. It had no effect. "
                 "Tell an admin of this tenant."
+            )
+        case State.EXPIRED if job.reason == "approval_expired":
+            return (
+                f"{job.tool} was not run: nobody decided in time whether it may. "
+                "Tell the person; calling it again asks the reviewers again."
             )
         case State.EXPIRED:
             return f"{job.tool} did not start in time and was not run. Call it again, perhaps later."
@@ -101,6 +134,8 @@ def standing(job: View) -> str:
     if job.state == State.QUEUED:
         ahead = f", {job.place} of this tenant's jobs go first" if job.place else ", next in its queue"
         return f"waiting for a worker{'' if job.place is None else ahead}"
+    if job.state == State.APPROVAL:
+        return "waiting for somebody to approve it"
     state = "asked to stop" if job.cancelling else str(job.state).replace("_", " ")
     return ", ".join([state, *_how_far(job)]) if not job.ended else state
 
@@ -126,7 +161,10 @@ def _what_next(job: View) -> str:
             f"the person can answer in a host that follows tasks, or you can call {CANCEL}."
         )
     if job.state == State.APPROVAL:
-        return f"Somebody has to approve it first. Tell the person, and call {STATUS} again later."
+        return (
+            f"It runs by itself as soon as a second person approves it. Tell the person, and call {STATUS} again "
+            f"later; do not call {job.tool} again meanwhile."
+        )
     return (
         f"Call {STATUS} again with this job_id and wait_seconds={LONGEST_WAIT}; do not call {job.tool} again meanwhile."
     )

@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 
 from access import challenge, turned_away
-from access.admit import Door, admit
+from access.admit import Door, Stopped, admit
 from access.head import Head, Headers
 from jobs import following
-from policy.decide import Refusal
+from policy.values import Refusal
 from tenants.caller import Caller
 from tools.catalog import working_scopes
 
@@ -26,20 +26,25 @@ class Refused(Exception):
     reason: str
     message: str
     retryable: bool = False
+    retry_after: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        return {"error": {"reason": self.reason, "message": self.message, "retryable": self.retryable}}
+        said = {"reason": self.reason, "message": self.message, "retryable": self.retryable}
+        return {"error": said if self.retry_after is None else {**said, "retry_after": self.retry_after}}
 
     def encoded(self) -> bytes:
         return orjson.dumps(self.body())
 
 
 async def enter(head: Head, slug: str) -> Caller:
-    """The Caller of a request at `/api/v1/t/<slug>/`; raises Refused (404, 400, 401)."""
+    """The Caller of a request at `/api/v1/t/<slug>/`; raises Refused (404, 400, 401, 503)."""
     misplaced = head.misplaced()
     secret = None if misplaced else head.secret()
-    found = await admit(slug, secret, address=head.address)
+    try:
+        found = await admit(slug, secret, address=head.address)
+    except Stopped:
+        raise stopped() from None
     if found is None:
         raise nothing_here()
     if misplaced:
@@ -64,6 +69,7 @@ def too_much(refused: Refusal) -> Refused:
         reason=refused.reason,
         message=refused.message,
         retryable=refused.retryable,
+        retry_after=refused.retry_after,
         headers={"Retry-After": str(math.ceil(refused.retry_after or 0.0))},
     )
 
@@ -87,7 +93,17 @@ def unavailable() -> Refused:
         reason="unavailable",
         message="The hub cannot reach its database. Try again in a few seconds.",
         retryable=True,
+        retry_after=5.0,
         headers={"Retry-After": "5"},
+    )
+
+
+def stopped() -> Refused:
+    return Refused(
+        status=503,
+        reason="everything_stopped",
+        message=Stopped.message,
+        headers={"Retry-After": str(Stopped.retry_after)},
     )
 
 

@@ -143,6 +143,7 @@ class JobResult(Base):
                 reason="not_ended",
                 message=f"The job is {view.state.value}; there is no result yet.",
                 retryable=True,
+                retry_after=view.poll_ms / 1000,
                 headers={"Retry-After": str(math.ceil(view.poll_ms / 1000))},
             )
         if view.forgotten:

@@ -1,6 +1,4 @@
-"""Jobs and who is told of them. A row says everything that is known of a job; nothing else is authority."""
-
-import re
+"""Jobs. A row says everything that is known of a job; nothing else is authority."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
@@ -9,7 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from lib.ids import uuid7
-from tenants.models import Member, Tenant, User
+from tenants.models import Member, Tenant
 from tools.models import Version
 
 
@@ -43,7 +41,8 @@ class Job(models.Model):
     this job too. arguments, inputs (what it asks, see `jobs.asking`), answers, result: sealed JSON. fingerprint: a
     keyed digest of caller, tool and arguments. upstream: what an asynchronous upstream calls the work, and for which
     start it was given a URL to call back at (`jobs.callbacks`); never a secret. result_key: where the result lies when
-    it is too large for the row.
+    it is too large for the row. agreed: what people said yes to before it was accepted, or while it was held:
+    `confirmed`, `approved`, or nothing.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -75,6 +74,7 @@ class Job(models.Model):
     arguments = models.BinaryField(null=True)
     preview = models.JSONField(null=True)
     fingerprint = models.CharField(max_length=32)
+    agreed = models.CharField(max_length=12, blank=True, db_default="")
     progress = models.FloatField(null=True)
     total = models.FloatField(null=True)
     message = models.CharField(max_length=200, blank=True)
@@ -164,67 +164,3 @@ class Allowance(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant}: {self.running} running, {self.queued} waiting"
-
-
-class Hook(models.Model):
-    """A URL that is told when a job ends. secret: sealed; what deliveries are signed with.
-
-    The URL's path and query may be a secret too (chat services): outside its own pages a hook goes by `origin`.
-    """
-
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
-    url = models.CharField(max_length=500)
-    secret = models.BinaryField(editable=False)
-    enabled = models.BooleanField(default=True)
-    failing_since = models.DateTimeField(null=True, editable=False)
-    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, editable=False, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    unrecorded = ("url", "secret", "failing_since")
-
-    class Meta:
-        ordering = ["tenant", "url"]
-
-    def __str__(self) -> str:
-        return self.origin
-
-    @property
-    def origin(self) -> str:
-        """Scheme, host and port: all that the ledger and the log may say of the URL."""
-        return origin(self.url)
-
-
-def origin(url: str) -> str:
-    """Scheme, host and port of a hook's URL."""
-    scheme, _, rest = url.partition("://")
-    authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
-    return f"{scheme}://{authority.rpartition('@')[2]}"
-
-
-class Delivery(models.Model):
-    """One message to a Hook about one job, and how its attempts went."""
-
-    class State(models.TextChoices):
-        WAITING = "waiting", _("Waiting")
-        DELIVERED = "delivered", _("Delivered")
-        GIVEN_UP = "given_up", _("Given up")
-
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
-    hook = models.ForeignKey(Hook, on_delete=models.CASCADE, related_name="deliveries")
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+")
-    state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    created_at = models.DateTimeField(auto_now_add=True)
-    due_at = models.DateTimeField()
-    tried_at = models.DateTimeField(null=True)
-    status = models.PositiveSmallIntegerField(null=True)
-    said = models.CharField(max_length=300, blank=True)
-
-    class Meta:
-        ordering = ["-created_at"]
-        verbose_name_plural = "deliveries"
-        constraints = [models.UniqueConstraint(fields=["hook", "job"], name="one_delivery_per_hook_and_job")]
-        indexes = [models.Index(fields=["due_at"], name="jobs_deliver", condition=Q(state="waiting"))]
-
-    def __str__(self) -> str:
-        return f"{self.hook} {self.job_id}"

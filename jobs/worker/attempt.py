@@ -24,7 +24,7 @@ from jobs.worker.runtime import Claim, Worker
 from jobs.worker.stopping import ASKED_AFTER
 from jobs.worker.taken import End, Taken, broken, take
 from lib import db, events
-from policy.decide import Refusal
+from policy.values import Refusal
 from tools import calls, threads
 from tools.errors import passing
 from tools.values import Result
@@ -151,7 +151,7 @@ class Attempt:
             return Back(seconds=_WAIT_FOR_LEDGER, counted=False, reason="ledger_unavailable")
         await report.flush()
         if isinstance(result, Refusal):
-            return End(state=State.CANCELLED, reason="standing_lost") if result.reason != "cancelled" else _Unsaid()
+            return _refused(result)
         if _again(taken, result):
             return Back(seconds=backoff(taken.attempt), counted=True, reason=result.reason)
         kept = await results.keep(self._claim.job, taken.ready.tool, result)
@@ -306,6 +306,16 @@ class Attempt:
         if self._entered and taken is not None:
             row = calls.row(taken.ready, Event.JOB_DISCARDED, job=self._claim.job)
             self._worker.spawn(f"discard {self._claim.job}", lambda: writer().conclude(row))
+
+
+def _refused(refusal: Refusal) -> Verdict:
+    """What becomes of a job that may not run now: it is put off where only a limit is full, and else it ends."""
+    if refusal.reason == "cancelled":
+        return _Unsaid()
+    if refusal.reason in calls.WAITS:
+        return Back(seconds=refusal.retry_after or 1.0, counted=False, reason=refusal.reason)
+    granted = refusal.reason in {"unknown_tool", "insufficient_scope"}
+    return End(state=State.CANCELLED, reason="standing_lost" if granted else refusal.reason)
 
 
 def _again(taken: Taken, result: Result) -> bool:

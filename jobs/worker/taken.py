@@ -15,9 +15,13 @@ from jobs.worker.runtime import Claim
 from lib import db
 from lib.schema import SchemaError
 from lib.seal import SealError
+from policy.live import policy
+from policy.values import Agreed
 from tenants.caller import Caller
 from tools.calls import Ready
-from tools.catalog import LiveConnection, LiveTool, make_live, open_connection
+from tools.catalog import LiveConnection, LiveTool, around, cleaner_of, make_live, open_connection
+from tools.cleaning import Surroundings
+from tools.manifest import leads_elsewhere
 from tools.values import Origin
 
 log = logging.getLogger(__name__)
@@ -27,8 +31,12 @@ INTERNAL_ERROR = -32603
 _MOST_TOOLS = 500
 
 _JOB: LiteralString = (
-    "SELECT j.*, o.enabled AND o.live_id IS NOT NULL AS offered, c.id AS has_connection"
-    " FROM jobs_job j JOIN tools_version v ON v.id = j.version_id JOIN tools_tool o ON o.id = v.tool_id"
+    "SELECT j.*, o.enabled AND o.live_id IS NOT NULL AND coalesce(c.enabled, true) AS offered, c.id AS has_connection,"
+    " v.destination, c.base_url, t.catalog_version,"
+    " l.manifest_hash = v.manifest_hash AS unchanged"
+    " FROM jobs_job j JOIN tenants_tenant t ON t.id = j.tenant_id"
+    " JOIN tools_version v ON v.id = j.version_id JOIN tools_tool o ON o.id = v.tool_id"
+    " LEFT JOIN tools_version l ON l.id = o.live_id"
     " LEFT JOIN tools_connection c ON c.id = v.connection_id WHERE j.id = %s AND j.fence = %s"
 )
 _VERSION: LiteralString = "SELECT * FROM tools_version WHERE id = %s"
@@ -76,14 +84,21 @@ async def take(claim: Claim) -> Taken | End:
     caller = await standing(claim.tenant_id, row["member_id"], row["credential"])
     if caller is None or not row["offered"]:
         return End(state=State.CANCELLED, reason="standing_lost")
+    if leads_elsewhere(row["destination"], row["base_url"]):
+        return End(state=State.CANCELLED, reason="destination_changed")
+    if row["agreed"] == "approved" and not row["unchanged"] and row["upstream"] is None:
+        return End(state=State.CANCELLED, reason="tool_changed")  # what was approved is not what is offered any more
+    governed = await policy(claim.tenant_id, row["catalog_version"])
+    surroundings = await around(claim.tenant_id, row["catalog_version"])
     try:
-        tool = _tool(row["version_id"], version, open_connection(connection) if connection else None)
+        opened = open_connection(connection) if connection else None
+        tool = _tool(row["version_id"], version, opened, surroundings)
         arguments = unseal_arguments(row["arguments"] or b"")
     except (SealError, SchemaError, ValidationError, KeyError) as problem:
         log.error("job %s cannot be run: %s", claim.job, type(problem).__name__)  # noqa: TRY400 - it may quote secrets
         return broken("The hub cannot run this job any more. Tell an admin of this tenant.")
     return Taken(
-        ready=_ready(claim, row, caller, tool, arguments),
+        ready=replace(_ready(claim, row, caller, tool, arguments), limits=governed.limits, rules=governed.rules),
         attempt=row["attempts"],
         most_attempts=row["most_attempts"],
         repeatable=row["idempotent"],
@@ -100,7 +115,7 @@ def _ready(claim: Claim, row: Mapping[str, Any], caller: Caller, tool: LiveTool,
     """With what was granted when it was accepted and is granted still: never more than either."""
     return Ready(
         id=claim.job,
-        caller=replace(caller, scopes=caller.scopes.intersection(row["scopes"]), client=row["client"] or caller.client),
+        caller=replace(caller, scopes=caller.scopes.intersection(row["scopes"])),
         tool=tool,
         arguments=arguments,
         origin=Origin(
@@ -110,14 +125,19 @@ def _ready(claim: Claim, row: Mapping[str, Any], caller: Caller, tool: LiveTool,
             traceparent=row["trace"],
             tracestate=row["tracestate"],
         ),
+        agreed=Agreed(confirmed=row["agreed"] == "confirmed", approved=row["agreed"] == "approved"),
+        accepted_at=row["created_at"],
         attempt=row["attempts"],
     )
 
 
-def _tool(version_id: int, version: Mapping[str, Any] | None, connection: LiveConnection | None) -> LiveTool:
-    """The pinned version with its connection as it is now, so that changed credentials count."""
+def _tool(
+    version_id: int, version: Mapping[str, Any] | None, connection: LiveConnection | None, around: Surroundings
+) -> LiveTool:
+    """The pinned version with its connection and its tenant's secrets as they are now, so that changes count."""
     if version is not None:
         if len(_tools) >= _MOST_TOOLS:
             _tools.clear()
-        _tools[version_id] = make_live(version, connection)
-    return replace(_tools[version_id], connection=connection)
+        _tools[version_id] = make_live(version, connection, around)
+    tool = _tools[version_id]
+    return replace(tool, connection=connection, cleaner=cleaner_of(tool, connection, around))

@@ -14,8 +14,8 @@ from jobs import rows, sealed
 from jobs.models import State
 from jobs.values import Follow, Handle
 from lib import db
-from policy.decide import Refusal
 from policy.models import Limit, Per
+from policy.values import Refusal
 from tests import database
 from tests.cast import Cast
 from tests.jobs.desk import FOLLOWING, Desk, Hand, desk, hand, keep_workers_away
@@ -209,7 +209,7 @@ def limited(cast: Cast) -> Desk:
     keep_workers_away(cast, cast.acme)
     cast.tool(cast.acme, "echo", runs="background")
     with cast.see(cast.acme):
-        Limit.objects.create(tenant=cast.acme, per=Per.TENANT, calls=2, seconds=3600)
+        Limit.objects.create(tenant=cast.acme, per=Per.TENANT, most=2, seconds=3600)
     return desk(cast, cast.uma)
 
 

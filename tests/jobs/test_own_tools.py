@@ -9,8 +9,8 @@ import pytest
 from jobs import own_tools, words
 from jobs.values import Handle, View
 from lib import events
-from policy.decide import Refusal
 from policy.models import Limit, Per
+from policy.values import Refusal
 from tests.cast import Cast
 from tests.jobs.desk import Desk, desk, hand, keep_workers_away
 from tools.values import ABSENT, Embedded, Result, Text
@@ -233,7 +233,7 @@ async def test_wrong_arguments_are_refused(scene: Scene, running: None, wrong: d
 @pytest.fixture
 def limited(scene: Scene, cast: Cast) -> Desk:
     with cast.see(cast.acme):
-        Limit.objects.create(tenant=cast.acme, per=Per.TENANT, calls=1, seconds=3600)
+        Limit.objects.create(tenant=cast.acme, per=Per.TENANT, most=1, seconds=3600)
     return desk(cast, cast.uma)
 
 

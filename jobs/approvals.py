@@ -1,0 +1,230 @@
+"""Deciding on held calls, as verbs. Each is one transaction with its ledger entry.
+
+They answer None when it was done, or the Refusal that says why not. The job's row is the one arbiter between reviewers,
+owners, the caller and the clock (`jobs_decide`), so that a job is released once at the most. What is approved is what
+was seen: this version of the tool, these arguments, for this caller as they stand now.
+"""
+
+import datetime
+import hmac
+from typing import Any
+
+import orjson
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from access.models import APIKey, Client
+from access.standing import asked
+from audit import entries
+from audit.models import Entry, Event
+from jobs import wake
+from jobs.models import Approval, Job, Note, State
+from jobs.sealed import unseal_arguments
+from lib import redact
+from lib.seal import SealError
+from policy.values import Refusal
+from tenants.models import Member, Role, User
+
+LEAST_REASON = 10
+"""Characters of the reason for which an owner releases a call alone."""
+MOST_SAID = 500
+MOST_NOTE = 1000
+MOST_NOTES = 50
+"""Questions and answers about one call."""
+_MADE_WITHIN = datetime.timedelta(minutes=1)
+
+
+def reviewers(approval: Approval) -> QuerySet[Member]:
+    """Who may decide now: active members with the role, or in a group, that the rule names; never the caller's own
+    person, with whatever credential."""
+    named = Q(role__in=approval.roles) | Q(groups__name__in=approval.groups, groups__tenant_id=approval.tenant_id)
+    active = Member.objects.filter(tenant_id=approval.tenant_id, active=True, user__is_active=True)
+    return active.filter(named).exclude(user_id=approval.member.user_id).distinct()
+
+
+def owners(approval: Approval) -> QuerySet[Member]:
+    """The active owners of its tenant."""
+    return Member.objects.filter(
+        tenant_id=approval.tenant_id, role=Role.OWNER, active=True, user__is_active=True
+    ).select_related("user")
+
+
+def why_not(approval: Approval, user: User) -> Refusal | None:
+    """Why this person may not decide on it, whether or not it still waits."""
+    if approval.member.user_id == user.pk:
+        return _refusal("own_call", "This call was made for you. Somebody else has to decide.")
+    if not reviewers(approval).filter(user=user).exists():
+        return _refusal("not_a_reviewer", "Its rule names others to decide.")
+    if _made_credential(approval, user):
+        return _refusal("own_call", "You made the credential that this call came with. Somebody else has to decide.")
+    return None
+
+
+@transaction.atomic
+def approve(approval: Approval, *, actor: User, seen_digest: str) -> Refusal | None:
+    """Release exactly the call that was seen. One whose tool, caller or arguments are no longer what they were when it
+    was held is withdrawn instead."""
+    refusal = why_not(approval, actor) or _as_seen(approval, seen_digest) or _void(approval)
+    return refusal or _decide(approval, "approved", actor, said="")
+
+
+@transaction.atomic
+def deny(approval: Approval, *, actor: User, reason: str) -> Refusal | None:
+    """End the job unrun. The reason is told to the caller and the model."""
+    said = _line(reason, MOST_SAID)
+    if not said:
+        return _refusal("no_reason", "Say why, so that whoever asked knows what to do instead.")
+    return why_not(approval, actor) or _decide(approval, "denied", actor, said=said, why="approval_denied")
+
+
+@transaction.atomic
+def break_glass(approval: Approval, *, actor: User, reason: str) -> Refusal | None:
+    """Release it without a reviewer. For owners alone, also for a call of their own; all owners and all hooks are told,
+    and the ledger keeps the reason."""
+    said = _line(reason, MOST_SAID)
+    if not owners(approval).filter(user=actor).exists():
+        return _refusal("not_an_owner", "Only an owner of the tenant can release a call without a reviewer.")
+    if len(said) < LEAST_REASON:
+        return _refusal("no_reason", "Say in a sentence why this cannot wait for a reviewer.")
+    return _void(approval) or _decide(approval, "broken", actor, said=said)
+
+
+@transaction.atomic
+def ask(approval: Approval, *, actor: User, text: str) -> Refusal | None:
+    """Ask the caller's person something about it; they answer on the job's page."""
+    return why_not(approval, actor) or _note(approval, Event.QUERIED, actor, text)
+
+
+@transaction.atomic
+def answer(approval: Approval, *, actor: User, text: str) -> Refusal | None:
+    """Tell the reviewers something; for the caller's own person."""
+    own = Member.objects.filter(pk=approval.member_id, user=actor, active=True, user__is_active=True)
+    if not own.exists():
+        return _refusal("not_allowed", "Only whose call it is answers its reviewers.")
+    return _note(approval, Event.REPLIED, actor, text)
+
+
+def intact(approval: Approval) -> dict[str, Any] | None:
+    """The arguments that would be run, when they are what was asked to be approved; None when they are not."""
+    sealed = Job.objects.filter(pk=approval.job_id).values_list("arguments", flat=True).first()
+    try:
+        arguments = unseal_arguments(sealed or b"")
+    except SealError:
+        return None
+    found = entries.digest([approval.manifest_hash, arguments])
+    return arguments if hmac.compare_digest(found, approval.digest) else None
+
+
+def is_offered(approval: Approval) -> bool:
+    """Whether the version that it is about is still what its tool offers."""
+    tool = approval.job.version.tool
+    live = tool.live if tool.enabled else None
+    return live is not None and live.manifest_hash == approval.manifest_hash == approval.job.version.manifest_hash
+
+
+def _as_seen(approval: Approval, seen_digest: str) -> Refusal | None:
+    if hmac.compare_digest(seen_digest.encode(), approval.digest.encode()):
+        return None
+    return _refusal("not_as_seen", "What you saw is not what this call would do. Look at it again.")
+
+
+def _void(approval: Approval) -> Refusal | None:
+    """Withdraw what may not be released by anybody any more, and say why."""
+    if not is_offered(approval):
+        why, says = "tool_changed", "The tool was changed after this call was made, so it was withdrawn."
+    elif intact(approval) is None:
+        why, says = "arguments_lost", "Its arguments are not those that were held, so it was withdrawn."
+    elif not _stands(approval):
+        why, says = "standing_lost", "Its caller may no longer use the tool, so it was withdrawn."
+    else:
+        return None
+    done = _decided(approval, "void", None, "system", why=why, said="")
+    return _refusal(why, says) if done else _over()
+
+
+def _stands(approval: Approval) -> bool:
+    """Whether the caller's member and credential still open what they did (`access.standing`)."""
+    facts = asked(approval.tenant_id, approval.member_id, approval.job.credential)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM access_standing(%s, %s, %s, %s))", facts)
+        return bool(cursor.fetchone()[0])
+
+
+def _decide(approval: Approval, decision: str, actor: User, *, said: str, why: str = "") -> Refusal | None:
+    if not _decided(approval, decision, actor.pk, actor.username, why=why, said=said):
+        return _over()
+    if decision != "denied":
+        transaction.on_commit(wake.ring_now, robust=True)
+    return None
+
+
+def _decided(approval: Approval, decision: str, person: int | None, by: str, *, why: str, said: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT jobs_decide(%s, %s, %s, %s, %s, %s, %s)",
+            [approval.job_id, approval.tenant_id, decision, person, by, why, said],
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def _note(approval: Approval, event: Event, actor: User, text: str) -> Refusal | None:
+    said = _line(text, MOST_NOTE)
+    if not said:
+        return _refusal("no_text", "Write something first.")
+    waiting = Job.objects.filter(pk=approval.job_id, state=State.APPROVAL)
+    if not waiting.update(changed_at=timezone.now()):  # which also locks it, and shows it anew on its page
+        return _over()
+    if approval.notes.count() >= MOST_NOTES:
+        return _refusal("too_many_notes", f"{MOST_NOTES} things were said about it, which is as many as may. Decide.")
+    Note.objects.create(tenant_id=approval.tenant_id, approval=approval, author=actor, text=said)
+    Approval.objects.filter(pk=approval.pk).update(mail_due_at=timezone.now(), mail_attempts=0)
+    entry = {
+        "tenant_id": approval.tenant_id,
+        "event": event,
+        "call_id": str(approval.job_id),
+        "instance_id": str(entries.instance()),
+        "actor": actor.username,
+        "via": "portal",
+        "tool": approval.tool,
+        "subject": f"job {approval.job_id}",
+        "detail": {"by": actor.username, "said": said},
+    }
+    news = {"t": approval.tenant_id, "j": str(approval.job_id), "e": "state", "s": State.APPROVAL}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT audit_append(%s::jsonb)", [orjson.dumps([entry]).decode()])
+        cursor.execute("SELECT pg_notify('mcphub', %s)", [orjson.dumps(news).decode()])
+    return None
+
+
+def _made_credential(approval: Approval, user: User) -> bool:
+    """Whether this person made the key or the machine that the call came with, as they have seen its secret."""
+    sort, _, number = approval.job.credential.partition(":")
+    model = {"key": APIKey, "client": Client}.get(sort)
+    if model is None or not number.isdecimal():
+        return False
+    born = "created_at" if sort == "key" else "created"
+    made_at = model._default_manager.filter(pk=int(number)).values_list(born, flat=True).first()
+    if made_at is None:
+        return False
+    made = Entry.objects.filter(
+        tenant_id=approval.tenant_id,
+        at__range=(made_at - _MADE_WITHIN, made_at + _MADE_WITHIN),
+        event=Event.CHANGED,
+        actor=user.username,
+        subject__startswith=f"{model._meta.label}:{number} ",
+    )
+    return made.exists()
+
+
+def _line(text: str, most: int) -> str:
+    """What a person wrote, for rows that are shown and kept: without secrets, and bounded."""
+    return redact.secrets(" ".join(text.split()))[:most]
+
+
+def _over() -> Refusal:
+    return _refusal("already_decided", "It was decided, withdrawn or ran out before you did.")
+
+
+def _refusal(reason: str, message: str) -> Refusal:
+    return Refusal(reason=reason, message=message)

@@ -1,0 +1,74 @@
+"""Holding a call until a second person releases it."""
+
+from dataclasses import replace
+from typing import Any
+
+from jobs import rows
+from jobs.values import Accepted
+from lib.ids import uuid7
+from policy.values import Refusal, Reviewers
+from tenants.models import Role
+from tools import calls
+from tools.catalog import Lasting, LiveTool
+
+MOST_WAITING = 20
+"""Calls of one member that wait for reviewers at the most, whatever they are."""
+USUAL_ROLES = (Role.APPROVER, Role.OWNER, Role.ADMIN)
+"""Who decides where a rule names nobody."""
+_KEEP = 24 * 3600.0
+_REPLAY = 900.0
+_PATIENCE = 3600.0
+_REPEATED = 3
+_NOBODY_NAMED = Reviewers()
+
+
+async def hold(pending: calls.Pending, *, keep: float | None) -> Accepted | Refusal:
+    """Make a held job of a call that has to be reviewed, or join the one that the same call made before. It is queued
+    once a reviewer has approved exactly it (`jobs.approvals`).
+
+    keep: seconds that its host wishes the result kept. The Refusals are recorded: those of `rows.accept`,
+    `too_many_waiting`, and `not_published` for a draft, which nobody else could look at.
+    """
+    ready = pending.ready
+    if not ready.tool.version_id:
+        refusal = Refusal(
+            reason="not_published",
+            message=f"{ready.tool.name} was not run: by the rules a second person has to approve this call, and what "
+            "is approved is a published version. Publish it first.",
+        )
+        return await calls.refuse(ready, refusal)
+    held = replace(ready, tool=replace(ready.tool, lasting=lasting_of(ready.tool)))
+    return await rows.accept(held, keep=keep, review=_review(pending))
+
+
+def lasting_of(tool: LiveTool) -> Lasting:
+    """How a held call of the tool runs once it is released: as its jobs do, or, where it has none, soon and at most
+    once unless it may be repeated."""
+    return tool.lasting or Lasting(
+        wait=_KEEP,
+        most_attempts=_REPEATED if tool.idempotent else 1,
+        replay=_REPLAY,
+        keep=_KEEP,
+        patience=_PATIENCE,
+        priority=0,
+        required=False,
+    )
+
+
+def _review(pending: calls.Pending) -> dict[str, Any]:
+    """The approval's columns, as `jobs_accept` takes them."""
+    decision, ready = pending.decision, pending.ready
+    named = decision.reviewers or _NOBODY_NAMED
+    roles = named.roles if named.roles or named.groups else USUAL_ROLES
+    return {
+        "id": str(uuid7()),
+        "most": MOST_WAITING,
+        "manifest_hash": ready.tool.subject.pin,
+        "digest": ready.digest,
+        "rule": decision.rule[:100],
+        "message": decision.message[:500],
+        "found": sorted(decision.found),
+        "roles": sorted(roles),
+        "groups": sorted(named.groups),
+        "minutes": named.minutes,
+    }

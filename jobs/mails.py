@@ -1,0 +1,162 @@
+"""Writing to people about held calls: to reviewers that one waits, to the two sides of a question, to all owners that
+one was released without a reviewer.
+
+A mail names the tool, the caller and the page; never an argument, nor anything that a model wrote.
+"""
+
+import asyncio
+import logging
+import smtplib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.core.mail.backends.smtp import EmailBackend
+from django.db import connections
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from jobs.approvals import owners, reviewers
+from jobs.brief import sentence
+from jobs.models import Approval, Note
+from lib import db
+
+log = logging.getLogger(__name__)
+
+BACKOFF = (30, 120, 600, 1800)
+"""Seconds until the next attempt, after the first, the second, ...; after the last of these it is given up."""
+MOST_READERS = 50
+"""People that one mail goes to at the most."""
+_AT_ONCE = 20
+_TAKEN = 120.0
+"""Seconds for which a mail belongs to the process that took it."""
+
+
+@dataclass(kw_only=True)
+class _Post:
+    """What is to be sent of one approval, and which rows say so once it is."""
+
+    messages: list[EmailMessage] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
+    notes: list[int] = field(default_factory=list)
+
+
+async def send_due() -> None:
+    """Send what is due; on an event loop with the hub's lifespan. Without a mail server nothing is written to anybody:
+    the inbox and the hooks say the same. Any number of processes may do so at once: each takes its own."""
+    if not settings.SENDS_MAIL:
+        return
+    async with db.pooled() as conn:
+        cursor = await conn.execute("SELECT approval, tenant, attempts FROM jobs_mails(%s, %s)", [_AT_ONCE, _TAKEN])
+        taken = await cursor.fetchall()
+    for approval, tenant, attempts in taken:
+        await asyncio.to_thread(_sent, approval, tenant, attempts)
+
+
+def _sent(approval_id: Any, tenant_id: int, attempts: int) -> None:
+    """One attempt: read, send outside any transaction, write down. In a thread."""
+    try:
+        with db.tenant_scope([tenant_id]):
+            approval = _approvals().filter(pk=approval_id).first()
+            post = _post(approval) if approval is not None else _Post()
+        delivered = _send(post.messages)
+        with db.tenant_scope([tenant_id]):
+            _record(approval_id, attempts, post, delivered=delivered)
+    finally:
+        connections.close_all()
+
+
+def _approvals() -> QuerySet[Approval]:
+    return Approval.objects.select_related("tenant", "member__user", "job__version", "decided_by")
+
+
+def _post(approval: Approval) -> _Post:
+    """What has not been said yet of this approval."""
+    post, now, page = _Post(), timezone.now(), f"{settings.BASE_URL}/approvals/{approval.pk}/"
+    caller, team, tool = approval.member.user, approval.tenant.name, approval.tool
+    waits = approval.state == Approval.State.WAITING
+    if waits and approval.mailed_at is None:
+        says = [
+            f"{caller.username} wants to use {tool} in {team}: {sentence(approval.job.version)}",
+            f"The rule “{approval.rule}” asks for a second person. It waits until "
+            f"{approval.expires_at:%Y-%m-%d %H:%M} UTC and does not run before somebody approves it.",
+            f"Look at it and decide: {page}",
+        ]
+        readers = (one.user.email for one in reviewers(approval).select_related("user")[:MOST_READERS])
+        post.messages += _letters(readers, f"{tool} waits for approval in {team}", says)
+        post.told["mailed_at"] = now
+    if approval.broken and approval.owners_mailed_at is None:
+        who = approval.decided_by.username if approval.decided_by else "Somebody"
+        says = [
+            f"{who} released a call of {tool} in {team} without a reviewer. It was made for {caller.username}.",
+            f"The reason given: {approval.broken}",
+            f"All of it is in the ledger, and here: {page}",
+        ]
+        readers = (one.user.email for one in owners(approval))
+        post.messages += _letters(readers, f"{tool} was released without a reviewer in {team}", says)
+        post.told["owners_mailed_at"] = now
+    for note in approval.notes.filter(mailed_at=None).select_related("author") if waits else ():
+        post.messages += _about(note, approval, page)
+        post.notes.append(note.pk)
+    return post
+
+
+def _about(note: Note, approval: Approval, page: str) -> list[EmailMessage]:
+    """That something was asked, to the caller's person; that it was answered, to who asked."""
+    caller, team, tool = approval.member.user, approval.tenant.name, approval.tool
+    who = note.author.username if note.author else "Somebody"
+    if note.author_id == caller.pk:
+        says = [f"{who} answered what was asked about {tool} in {team}.", f"Read it and decide: {page}"]
+        asked = approval.notes.exclude(author_id=caller.pk).exclude(author=None)
+        readers = [one.author.email for one in asked.select_related("author") if one.author]
+        return _letters(dict.fromkeys(readers), f"An answer about {tool} in {team}", says)
+    says = [
+        f"{who} asks something about the call of {tool} that was made for you in {team}, before deciding on it.",
+        f"Answer here: {settings.BASE_URL}/jobs/{approval.job_id}/",
+    ]
+    return _letters([caller.email], f"A question about {tool} in {team}", says)
+
+
+def _letters(readers: Iterable[str], subject: str, says: list[str]) -> list[EmailMessage]:
+    """One to each, so that nobody learns the others' addresses."""
+    line = " ".join(f"[mcphub] {subject}".split())
+    return [EmailMessage(line, "\n\n".join(says), None, [reader]) for reader in readers if reader]
+
+
+def _send(messages: list[EmailMessage]) -> bool:
+    """By SMTP itself and not by the hub's outbox, so that what fails is known here. False when the server failed; who
+    alone is refused by it is passed over, or the others would get it again."""
+    if not messages:
+        return True
+    server = EmailBackend()
+    try:
+        server.open()
+        for message in messages:
+            try:
+                server.send_messages([message])
+            except smtplib.SMTPRecipientsRefused:
+                log.warning("the mail %r has a reader whom the mail server refuses", message.subject)
+    except (OSError, smtplib.SMTPException) as problem:
+        log.warning("mails about a held call wait: %s", type(problem).__name__)
+        return False
+    finally:
+        server.close()
+    return True
+
+
+def _record(approval_id: Any, attempts: int, post: _Post, *, delivered: bool) -> None:
+    """What was sent, unless something new came up meanwhile, which has an attempt of its own."""
+    now, rows = timezone.now(), Approval.objects.filter(pk=approval_id)
+    if delivered:
+        Note.objects.filter(pk__in=post.notes).update(mailed_at=now)
+        rows.update(**post.told)
+        rows.filter(mail_attempts=attempts).update(mail_due_at=None)
+        return
+    over = attempts > len(BACKOFF)
+    if over:
+        log.error("mails about approval %s were not sent: the mail server failed %d times", approval_id, attempts)
+    due = None if over else now + timedelta(seconds=BACKOFF[attempts - 1])
+    rows.filter(mail_attempts=attempts).update(mail_due_at=due)
