@@ -1,7 +1,7 @@
 """Writing tools and connections, as verbs. Each is one transaction with its ledger entry."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -10,7 +10,6 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
 from pydantic import ValidationError as ConfigError
-from yarl import URL
 
 from audit import changes
 from lib import seal
@@ -18,10 +17,13 @@ from lib.fetch import allowance_of
 from lib.schema import SchemaError, compile_schema
 from tenants import actions as tenant_actions
 from tenants.models import Scope, User
+from tools import proposals
+from tools.cleaning import Cleaning
 from tools.kinds import KINDS, parse_config
 from tools.kinds.http_config import only_called_back
-from tools.manifest import encoded, manifest, manifest_hash
+from tools.manifest import destination_of, encoded, is_led_elsewhere, manifest, manifest_hash, origin_of
 from tools.models import Connection, Definition, Runs, Tool, Version
+from tools.scan import Finding, findings, stopping
 from tools.vocabulary import RESERVED
 
 LONGEST_WHILE_WAITING = 3600
@@ -35,9 +37,14 @@ class DraftChanged(ValidationError):
 
 
 def values(definition: Definition) -> dict[str, Any]:
-    """A definition's fields as plain values, the connection by its name."""
+    """A definition's fields as plain values, the connection by its name, and where calls go: of a version when it was
+    published, unless it is one of old, which kept no destination."""
     found = {name: getattr(definition, name) for name in DEFINED}
-    return {**found, "connection": definition.connection.name if definition.connection else None}
+    return {
+        **found,
+        "connection": definition.connection.name if definition.connection else None,
+        "destination": getattr(definition, "destination", "") or destination_of(definition),
+    }
 
 
 def digest(definition: Definition) -> str:
@@ -49,7 +56,7 @@ def digest(definition: Definition) -> str:
 def check(definition: Definition, tenant_id: int) -> None:
     """Raise ValidationError with a sentence per field for everything that would keep the draft from running."""
     errors: dict[str, Any] = {}
-    for name in ("input_schema", "output_schema", "config"):
+    for name in ("input_schema", "output_schema", "config", "cleaning"):
         try:
             orjson.dumps(getattr(definition, name))
         except TypeError as problem:  # the base of orjson's own error; whole numbers beyond 64 bits, mostly
@@ -65,6 +72,7 @@ def check(definition: Definition, tenant_id: int) -> None:
     if not isinstance(definition.input_schema, dict) or definition.input_schema.get("type") != "object":
         errors.setdefault("input_schema", 'MCP asks for an object at the top: add "type": "object".')
     errors = _kind_errors(definition) | _scope_errors(definition, tenant_id) | _running_errors(definition) | errors
+    errors = _clean_errors(definition) | errors
     if definition.connection is not None and definition.connection.tenant_id != tenant_id:
         errors["connection"] = "Choose a connection of this tenant."
     if errors:
@@ -81,6 +89,15 @@ def _kind_errors(definition: Definition) -> dict[str, Any]:
     except ConfigError as problem:
         found = problem.errors(include_url=False, include_input=False)
         return {"config": [f"{'.'.join(map(str, one['loc'])) or 'config'}: {one['msg']}" for one in found]}
+    return {}
+
+
+def _clean_errors(definition: Definition) -> dict[str, Any]:
+    try:
+        Cleaning.model_validate(definition.cleaning)
+    except ConfigError as problem:
+        found = problem.errors(include_url=False, include_input=False)
+        return {"cleaning": [f"{'.'.join(map(str, one['loc'])) or 'cleaning'}: {one['msg']}" for one in found]}
     return {}
 
 
@@ -112,37 +129,110 @@ def publish(tool: Tool, *, actor: User, reviewed: str | None = None) -> Version:
 
     reviewed: the digest of the draft somebody agreed to; raises DraftChanged when it is another one by now.
     """
-    locked = Tool.objects.select_for_update().get(pk=tool.pk)
-    if reviewed is not None and reviewed != digest(locked):
-        raise DraftChanged("The draft changed after this page was shown. Look again at what will be published.")
+    locked = _reviewed(tool, reviewed)
     locked.full_clean(exclude=["live"])
     check(locked, locked.tenant_id)
-    listed = manifest(locked)
-    newest = Version.objects.filter(tool=locked).aggregate(newest=Max("number"))["newest"] or 0
-    version = Version.objects.create(
-        **{name: getattr(locked, name) for name in DEFINED},
-        tenant_id=locked.tenant_id,
-        tool=locked,
+    check_scan(findings(locked), locked.tenant.scan_stops)
+    proposals.check(locked, digest(locked), actor, writers=locked.writers)
+    version = _make_live(tool, _frozen(locked, locked, actor), actor=actor, verb="published")
+    Tool.objects.filter(pk=tool.pk).update(writers=[])
+    return version
+
+
+@transaction.atomic
+def propose(tool: Tool, *, actor: User, reviewed: str) -> None:
+    """Put the draft forward for another person to publish. Raises as `publish` does."""
+    locked = _reviewed(tool, reviewed)
+    locked.full_clean(exclude=["live"])
+    check(locked, locked.tenant_id)
+    check_scan(findings(locked), locked.tenant.scan_stops)
+    proposals.propose(locked, digest(locked), f"The draft of {locked.name}", actor=actor)
+
+
+def _reviewed(tool: Tool, seen: str | None) -> Tool:
+    """The tool as it is, locked; raises DraftChanged when its draft is not what somebody has seen."""
+    locked = Tool.objects.select_for_update().get(pk=tool.pk)
+    if seen is not None and seen != digest(locked):
+        raise DraftChanged("The draft changed after this page was shown. Look again at what will be published.")
+    return locked
+
+
+@transaction.atomic
+def save_tool(tool: Tool, *, actor: User) -> bool:
+    """Store a draft, new or changed; False when nothing differs. Whatever was proposed is so no more."""
+    kept = Tool.objects.select_for_update().filter(pk=tool.pk).first() if tool.pk else None
+    if kept is not None:
+        # What is no part of the draft is as it is, also when somebody else has just changed it.
+        tool.live, tool.enabled, tool.writers = kept.live, kept.enabled, kept.writers
+    proposals.wrote(tool, actor)
+    return tenant_actions.save(tool, actor=actor.username)
+
+
+def check_scan(found: Sequence[Finding], level: str) -> None:
+    """Raise ValidationError with a sentence per finding that keeps a tool from being published. There is no way round
+    it but to lower the tenant's level, which the ledger keeps."""
+    if found := stopping(found, level):
+        raise ValidationError(
+            [f"The scan stops it, in {one.where}: {one.message} {one.remedy} Found: {one.quote}" for one in found]
+        )
+
+
+def _frozen(tool: Tool, definition: Definition, actor: User) -> Version:
+    """The next version of a tool, as it is defined there."""
+    listed, destination = manifest(definition), destination_of(definition)
+    newest = Version.objects.filter(tool=tool).aggregate(newest=Max("number"))["newest"] or 0
+    return Version.objects.create(
+        **{name: getattr(definition, name) for name in DEFINED},
+        tenant_id=tool.tenant_id,
+        tool=tool,
         number=newest + 1,
         manifest=listed,
-        manifest_hash=manifest_hash(listed),
+        manifest_hash=manifest_hash(listed, scopes=definition.scopes, destination=destination),
+        destination=destination,
         published_by=actor,
     )
-    return _make_live(tool, version, actor=actor, verb="published")
+
+
+@transaction.atomic
+def follow(connection: Connection, *, actor: User) -> None:
+    """Publish anew, as they are, the live versions whose connection leads elsewhere since: for whoever runs the hub and
+    moved an upstream of its own. Everybody else publishes drafts, after looking at them; so does everybody of a tenant
+    that asks for a second person."""
+    if proposals.needed(connection.tenant_id):
+        return
+    for tool in Tool.objects.select_for_update(of=("self",)).filter(live__connection=connection):
+        if tool.live is not None and is_led_elsewhere(tool.live):
+            _make_live(tool, _frozen(tool, tool.live, actor), actor=actor, verb="published")
 
 
 @transaction.atomic
 def roll_back(tool: Tool, to: Version, *, actor: User) -> Version:
     """Make an earlier version live again. The draft stays as it is."""
+    _check_offerable(tool, to)
+    locked = Tool.objects.select_for_update().get(pk=tool.pk)
+    proposals.check(locked, digest(to), actor, writers=())
+    return _make_live(tool, to, actor=actor, verb="rolled back")
+
+
+@transaction.atomic
+def propose_roll_back(tool: Tool, to: Version, *, actor: User) -> None:
+    """Put an earlier version forward for another person to make live again. Raises as `roll_back` does."""
+    _check_offerable(tool, to)
+    proposals.propose(tool, digest(to), f"Version {to.number}", actor=actor)
+
+
+def _check_offerable(tool: Tool, to: Version) -> None:
     if to.tool_id != tool.pk:
         raise ValidationError(f"{to} is not a version of {tool}.")
-    Tool.objects.select_for_update().get(pk=tool.pk)
-    return _make_live(tool, to, actor=actor, verb="rolled back")
+    if is_led_elsewhere(to):
+        raise ValidationError(
+            f"{to} led to {to.destination}, and its connection leads elsewhere since. Publish the draft anew."
+        )
 
 
 def _make_live(tool: Tool, version: Version, *, actor: User, verb: str) -> Version:
     before = Version.objects.filter(tool=tool, pk=Tool.objects.values("live").get(pk=tool.pk)["live"]).first()
-    Tool.objects.filter(pk=tool.pk).update(live=version)
+    Tool.objects.filter(pk=tool.pk).update(live=version, proposed_by=None, proposed_digest="", proposed_at=None)
     # Asked after the update, which makes publishers of one tenant wait for each other.
     if other := Tool.objects.filter(tenant_id=tool.tenant_id, live__name=version.name).exclude(pk=tool.pk).first():
         raise ValidationError(
@@ -191,12 +281,16 @@ def set_enabled(tool: Tool, enabled: bool, *, actor: User) -> None:
 def save_connection(connection: Connection, *, actor: User, new_secret: str = "") -> None:
     """Store a connection, and seal a new secret for it when one is given.
 
-    Raises ValidationError when the kept secret would go elsewhere, or a private host is not the actor's to list.
+    Raises ValidationError when the kept secret would go elsewhere, a private host is not the actor's to list, or live
+    tools would go elsewhere without a second person.
     """
     if not new_secret:
         check_secret_stays(connection)
     if not actor.is_superuser:
         check_private_hosts(connection)
+    check_move(connection)
+    if _moves(connection):
+        proposals.moved(Tool.objects.filter(connection_id=connection.pk), actor)
     tenant_actions.save(connection, actor=actor.username)
     if new_secret:
         set_secret(connection, new_secret, actor=actor)
@@ -225,21 +319,33 @@ def check_secret_stays(connection: Connection) -> None:
         raise ValidationError(
             {
                 "new_secret": "Give the secret anew: it was set for "
-                f"{_origin(kept.base_url)}, and this change would send it elsewhere or in another way."
+                f"{origin_of(kept.base_url)}, and this change would send it elsewhere or in another way."
             }
         )
 
 
+def check_move(connection: Connection) -> None:
+    """Raise ValidationError when live tools would go elsewhere without the second person that the tenant asks for.
+
+    Versions that know where they led stop at a move until they are published anew, by two people; those of old do not.
+    """
+    if not _moves(connection) or not proposals.needed(connection.tenant_id):
+        return
+    through = Tool.objects.filter(enabled=True, live__connection_id=connection.pk, live__destination="")
+    if names := sorted(through.values_list("live__name", flat=True)):
+        raise ValidationError(
+            {"base_url": f"Publish {', '.join(names)} anew first: published long ago, they would just go elsewhere."}
+        )
+
+
+def _moves(connection: Connection) -> bool:
+    kept = Connection.objects.filter(pk=connection.pk).values_list("base_url", flat=True).first()
+    return kept is not None and origin_of(kept) != origin_of(connection.base_url)
+
+
 def _destination(connection: Connection) -> tuple[str, str, str]:
     """Where the secret goes (RFC 6454 section 4, the origin) and in what. Header names have no case."""
-    return _origin(connection.base_url), connection.auth, connection.auth_name.lower()
-
-
-def _origin(url: str) -> str:
-    try:
-        return str(URL(url).origin())
-    except ValueError:
-        return url
+    return origin_of(connection.base_url), connection.auth, connection.auth_name.lower()
 
 
 def check_private_hosts(connection: Connection) -> None:

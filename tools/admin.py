@@ -26,17 +26,18 @@ from tenants.admin import TenantsAdmin
 from tenants.administration import TenantAdmin, TenantFilter, ask_then_act, confirm, standing, tell, tenant_column
 from tenants.middleware import own_transactions
 from tenants.models import Member, User
-from tools import actions, editor, trial
+from tools import actions, editor, proposals, trial
 from tools.config_form import config_fields, read_config
 from tools.differences import differences
 from tools.example import example
-from tools.forms import JOB_FIELDS, ConnectionForm, ToolForm, TrialForm
+from tools.forms import JOB_FIELDS, SAFETY_FIELDS, ConnectionForm, ToolForm, TrialForm
 from tools.kinds import KINDS, derived
-from tools.manifest import estimated_tokens
+from tools.manifest import estimated_tokens, is_led_elsewhere
 from tools.models import Connection, Tool, Version
 from tools.trial import Broken, Trial
 from tools.values import ABSENT, Text
 
+_ELSEWHERE = "not offered: its connection leads elsewhere since; publish it anew"
 _MODEL_FIELDS = frozenset({"name", "title", "description", "input_schema", "output_schema", "icon"})
 
 
@@ -59,7 +60,11 @@ class ToolAdmin(TenantAdmin):
         js = ("mcphub/tool.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("tenant", "live", "live__connection", "connection")
+        return (
+            super()
+            .get_queryset(request)
+            .select_related("tenant", "live", "live__connection", "connection", "proposed_by")
+        )
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         # The form names its model fields itself; the rest of the fieldsets is drawn from the kinds' configs.
@@ -78,6 +83,7 @@ class ToolAdmin(TenantAdmin):
             ("As a job", {"fields": JOB_FIELDS[1:], "classes": ["mh-job"]}),
             ("What it may do", {"fields": ["read_only", "destructive", "idempotent", "open_world"]}),
             ("Who may use it", {"fields": ["scopes"]}),
+            ("Safety", {"fields": SAFETY_FIELDS}),
             ("Bounds and looks", {"fields": ["max_result", "tags", "icon"]}),
         ]
 
@@ -95,6 +101,9 @@ class ToolAdmin(TenantAdmin):
     def why_not_deleted(self, rows: Any) -> list[str]:
         return [f"{tool.name} was published; disable it instead." for tool in rows if tool.versions.exists()]
 
+    def save_model(self, request: HttpRequest, obj: Tool, form: Any, change: bool) -> None:
+        actions.save_tool(obj, actor=_actor(request))
+
     def delete_model(self, request: HttpRequest, obj: Tool) -> None:
         actions.remove_draft(obj, actor=_actor(request))
 
@@ -109,7 +118,9 @@ class ToolAdmin(TenantAdmin):
             "schema_url": reverse("admin:tools_tool_schema"),
         }
         if tool is not None and self.has_view_permission(request, tool):
-            context |= {"tool": tool, "look": editor.look(tool), "of": f"tool={tool.pk}"}
+            look = editor.look(tool)
+            context |= {"tool": tool, "look": look, "of": f"tool={tool.pk}"}
+            context |= _proposal(tool, look.digest, request, tool.writers)
         elif object_id is None and (tenant := self.chosen(request)):
             context |= {"of": f"tenant={tenant.pk}", "empty_look": True}
         return super().changeform_view(request, object_id, form_url, {**context, **(extra_context or {})})
@@ -164,22 +175,27 @@ class ToolAdmin(TenantAdmin):
     # Versions
 
     def publish_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Shows what publishing would change; publishes exactly the draft that was shown."""
+        """Shows what publishing would change; publishes, or proposes, exactly the draft that was shown."""
         tool = self.row(request, object_id)
-        look = editor.look(tool)
         if request.method == "POST":
             try:
-                version = actions.publish(tool, actor=_actor(request), reviewed=request.POST.get("digest", ""))
+                told = _publish(tool, request)
             except actions.DraftChanged as problem:
                 messages.warning(request, problem.message)
-                tool = self.row(request, object_id)
-                look = editor.look(tool)
             except ValidationError as problem:
                 tell(request, problem)
             else:
-                messages.success(request, f"{version} is live. Hosts see it from their next request on.")
+                messages.success(request, told)
                 return HttpResponseRedirect(_page("change", tool))
-        context = {"tool": tool, "look": look, "problems": editor.why_not(tool), "next_number": _next_number(tool)}
+            tool = self.row(request, object_id)
+        look = editor.look(tool)
+        context = {
+            "tool": tool,
+            "look": look,
+            "problems": editor.why_not(tool),
+            "next_number": _next_number(tool),
+            **_proposal(tool, look.digest, request, tool.writers),
+        }
         return self.page(
             request, "admin/tools/tool/publish.html", original=tool, title=f"Publish {tool.name}", **context
         )
@@ -200,11 +216,21 @@ class ToolAdmin(TenantAdmin):
         if version is None:
             return HttpResponseRedirect(_page("versions", tool))
         if request.method == "POST":
-            actions.roll_back(tool, version, actor=_actor(request))
-            messages.success(request, f"{version} is live again. The draft stays as it is.")
+            try:
+                told = _roll_back(tool, version, request)
+            except ValidationError as problem:
+                tell(request, problem)
+            else:
+                messages.success(request, told)
             return HttpResponseRedirect(_page("versions", tool))
         found = differences(actions.values(tool.live) if tool.live else None, actions.values(version))
-        context = {"tool": tool, "version": version, "differences": found, "shown": coloured(version.manifest)}
+        context = {
+            "tool": tool,
+            "version": version,
+            "differences": found,
+            "shown": coloured(version.manifest),
+            **_proposal(tool, actions.digest(version), request),
+        }
         return self.page(request, "admin/tools/tool/version.html", title=str(version), original=tool, **context)
 
     def enabled_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -257,13 +283,18 @@ class ToolAdmin(TenantAdmin):
 
     @display(
         description="state",
-        label={"live": "success", "live, draft differs": "info", "draft": "warning", "disabled": "danger"},
+        label={"live": "success", "live, draft differs": "info", "draft": "warning", "disabled": "danger"}
+        | {_ELSEWHERE: "danger", "proposed": "warning"},
     )
     def state(self, tool: Tool) -> str:
         if not tool.enabled:
             return "disabled"
+        if tool.proposed_digest:
+            return "proposed"
         if tool.live is None:
             return "draft"
+        if is_led_elsewhere(tool.live):
+            return _ELSEWHERE
         return "live" if actions.values(tool.live) == actions.values(tool) else "live, draft differs"
 
     @display(description="live version", ordering="live__number")
@@ -298,6 +329,30 @@ def _actor(request: HttpRequest) -> User:
 
 def _page(name: str, tool: Tool) -> str:
     return reverse(f"admin:tools_tool_{name}", args=[tool.pk])
+
+
+def _proposal(tool: Tool, digest: str, request: HttpRequest, writers: Sequence[int] = ()) -> dict[str, Any]:
+    """How far the draft, or an earlier version, is on its way; for the templates."""
+    found = proposals.proposal(tool, digest, _actor(request), writers=writers)
+    return {"proposal": found, "moment": when(found.at) if found is not None and found.at else ""}
+
+
+def _publish(tool: Tool, request: HttpRequest) -> str:
+    """What the pressed button did, as a sentence."""
+    seen = request.POST.get("digest", "")
+    if "propose" in request.POST:
+        actions.propose(tool, actor=_actor(request), reviewed=seen)
+        return f"The draft of {tool.name} is proposed. Somebody else has to publish it."
+    version = actions.publish(tool, actor=_actor(request), reviewed=seen)
+    return f"{version} is live. Hosts see it from their next request on."
+
+
+def _roll_back(tool: Tool, version: Version, request: HttpRequest) -> str:
+    if "propose" in request.POST:
+        actions.propose_roll_back(tool, version, actor=_actor(request))
+        return f"{version} is proposed. Somebody else has to make it live again."
+    actions.roll_back(tool, version, actor=_actor(request))
+    return f"{version} is live again. The draft stays as it is."
 
 
 def _next_number(tool: Tool) -> int:
@@ -365,6 +420,13 @@ class ConnectionAdmin(TenantAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["tenant", *(["secret_state"] if obj else [])]
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        connection = self.get_object(request, object_id) if object_id else None
+        names = editor.live_through(connection) if connection is not None else []
+        return super().changeform_view(request, object_id, form_url, {"live_tools": names, **(extra_context or {})})
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         secret = form.cleaned_data["new_secret"]

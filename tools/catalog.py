@@ -1,8 +1,9 @@
 """The catalog: a tenant's live tools, ready to run, as a frozen snapshot by version."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -10,11 +11,17 @@ from psycopg.rows import dict_row
 from pydantic import BaseModel, ValidationError
 
 from lib import db, seal
+from lib.detect import attacks
+from lib.detect.links import host_of
 from lib.schema import SchemaError, Validator, compile_schema
 from lib.versioned import Versioned
-from policy.decide import Subject
+from policy import live
+from policy.rules import NO_RULES, Rules, compiled
 from policy.take import LimitRule
+from policy.values import Subject
+from tools.cleaning import Cleaner, Surroundings, cleaner, surroundings
 from tools.kinds import KINDS, parse_config
+from tools.manifest import leads_elsewhere
 from tools.models import Runs
 from tools.threads import Crew
 from tools.values import Call, Result
@@ -63,7 +70,10 @@ class LiveTool:
     """A tool ready to run. number: the version, 0 for a draft; version_id: its row, 0 for a draft.
 
     lasting: how its jobs run; None when it runs while the host waits. run: for a tool of the hub's own, what runs it.
-    hidden: arguments that are secret by their schema. mirrored: whether hosts repeat some in HTTP headers.
+    hidden: arguments that are secret by their schema. mirrored: whether hosts repeat some in HTTP headers. inspect:
+    detectors that look through its arguments. high_risk: the classifier judges them too.
+    untrusted: its results hold what others wrote. cleaning: what is taken out of them. cleaner: the same made ready;
+    None for the hub's own tools.
     """
 
     name: str
@@ -82,6 +92,11 @@ class LiveTool:
     idempotent: bool
     version_id: int = 0
     lasting: Lasting | None = None
+    inspect: frozenset[str] = frozenset()
+    high_risk: bool = False
+    untrusted: bool = False
+    cleaning: Mapping[str, Any] = field(default_factory=dict)
+    cleaner: Cleaner | None = None
     run: Callable[[Call], Awaitable[Result]] | None = None
 
 
@@ -96,10 +111,13 @@ class Catalog:
     version: int
     tools: Mapping[str, LiveTool]
     limits: tuple[LimitRule, ...]
+    rules: Rules = NO_RULES
     renderings: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-def make_live(row: Mapping[str, Any], connection: LiveConnection | None) -> LiveTool:
+def make_live(
+    row: Mapping[str, Any], connection: LiveConnection | None, around: Surroundings | None = None
+) -> LiveTool:
     """A LiveTool from a version's (or a draft's) columns; raises SchemaError, ValidationError or KeyError."""
     config: BaseModel = parse_config(row["kind"], row["config"])
     if KINDS[row["kind"]].NEEDS_CONNECTION and connection is None:
@@ -110,7 +128,7 @@ def make_live(row: Mapping[str, Any], connection: LiveConnection | None) -> Live
         manifest=row["manifest"],
         input=compile_schema(row["input_schema"]),
         output=compile_schema(row["output_schema"]) if row["output_schema"] is not None else None,
-        subject=Subject(name=row["name"], scopes=frozenset(row["scopes"])),
+        subject=subject_of(row),
         hidden=secret_names(row["input_schema"]),
         mirrored="x-mcp-header" in str(row["input_schema"]),
         kind=row["kind"],
@@ -121,6 +139,44 @@ def make_live(row: Mapping[str, Any], connection: LiveConnection | None) -> Live
         idempotent=row["idempotent"] or row["read_only"],
         version_id=row["id"] if row["number"] else 0,
         lasting=_lasting(row) if row["runs"] != Runs.INLINE else None,
+        inspect=attacks.known(row["inspect"]),
+        high_risk=row["high_risk"],
+        untrusted=row["untrusted"],
+        cleaning=row["cleaning"],
+        cleaner=_cleaner(row["cleaning"], row["untrusted"], connection, around or Surroundings()),
+    )
+
+
+def cleaner_of(tool: LiveTool, connection: LiveConnection | None, around: Surroundings) -> Cleaner:
+    """What is taken out of the tool's results as things stand now."""
+    return _cleaner(tool.cleaning, tool.untrusted, connection, around)
+
+
+def _cleaner(
+    written: Mapping[str, Any], untrusted: bool, connection: LiveConnection | None, around: Surroundings
+) -> Cleaner:
+    host = host_of(connection.base_url) if connection is not None else ""
+    return cleaner(written, untrusted=untrusted, host=host, around=around)
+
+
+def subject_of(row: Mapping[str, Any]) -> Subject:
+    """A version's (or a draft's) columns as policy sees them."""
+    read_only = row["read_only"]
+    traits = {
+        "read_only": read_only,
+        "destructive": row["destructive"] and not read_only,
+        "idempotent": row["idempotent"] or read_only,
+        "open_world": row["open_world"],
+    }
+    return Subject(
+        name=row["name"],
+        scopes=frozenset(row["scopes"]),
+        tags=frozenset(row["tags"]),
+        kind=row["kind"],
+        traits=frozenset(name for name, holds in traits.items() if holds),
+        pin=row.get("manifest_hash", ""),
+        units=row["units"],
+        most_bytes=row["max_result"],
     )
 
 
@@ -197,21 +253,20 @@ async def _load(tenant_id: int) -> tuple[int, Catalog]:
         versions = await _rows(
             conn,
             "SELECT v.* FROM tools_tool t JOIN tools_version v ON v.id = t.live_id"
-            " WHERE t.tenant_id = %s AND t.enabled ORDER BY t.name",
+            " LEFT JOIN tools_connection c ON c.id = v.connection_id"
+            " WHERE t.tenant_id = %s AND t.enabled AND coalesce(c.enabled, true) ORDER BY t.name",
             tenant_id,
         )
-        limits = await _rows(conn, "SELECT * FROM policy_limit WHERE tenant_id = %s ORDER BY id", tenant_id)
+        rules, limits = await live.read(conn, tenant_id)
     return tenant["catalog_version"], Catalog(
         tenant_id=tenant_id,
         slug=tenant["slug"],
         name=tenant["name"],
         instructions=tenant["instructions"],
         version=tenant["catalog_version"],
-        tools=await _compilers.run(_live, versions, connections),
-        limits=tuple(
-            LimitRule(id=row["id"], per=row["per"], tool=row["tool"], calls=row["calls"], seconds=row["seconds"])
-            for row in limits
-        ),
+        tools=await _compilers.run(_live, versions, connections, _around(tenant["link_hosts"], connections.values())),
+        limits=limits,
+        rules=await _compilers.run(compiled, rules) if rules else NO_RULES,
     )
 
 
@@ -221,17 +276,49 @@ async def _rows(conn: AsyncConnection[Any], query: str, tenant_id: int) -> list[
         return await cursor.fetchall()
 
 
-def _live(versions: list[dict[str, Any]], connections: Mapping[int, LiveConnection]) -> dict[str, LiveTool]:
+def _live(
+    versions: list[dict[str, Any]],
+    connections: Mapping[int, LiveConnection],
+    around: Surroundings | None = None,
+) -> dict[str, LiveTool]:
     """The tools that can run. One that cannot is left out and logged: it must not take the others with it."""
     tools: dict[str, LiveTool] = {}
     for row in versions:
+        connection = connections.get(row["connection_id"])
+        if leads_elsewhere(row["destination"], connection.base_url if connection else ""):
+            _tell_elsewhere(row["id"], row["name"], row["tenant_id"], connection.name if connection else "")
+            continue
         try:
-            tools[row["name"]] = make_live(row, connections.get(row["connection_id"]))
+            tools[row["name"]] = make_live(row, connection, around)
         except (SchemaError, ValidationError, KeyError) as problem:
             log.error(  # noqa: TRY400
                 "tool %s of tenant %s cannot be offered: %s", row["name"], row["tenant_id"], _without_values(problem)
             )
     return tools
+
+
+@lru_cache(maxsize=1000)  # once for each version, not again with every change of the tenant
+def _tell_elsewhere(version_id: int, tool: str, tenant_id: int, connection: str) -> None:
+    log.warning(
+        "tool %s of tenant %s is not offered: its connection %s leads elsewhere since version row %s was published",
+        *(tool, tenant_id, connection, version_id),
+    )
+
+
+async def around(tenant_id: int, version: int) -> Surroundings:
+    """What the tenant's tools have in common, no older than `version`, for who has no catalog at hand."""
+    return await _surroundings.get(tenant_id, version)
+
+
+async def _load_around(tenant_id: int) -> tuple[int, Surroundings]:
+    async with db.tenant_transaction(tenant_id) as conn:
+        tenant = (await _rows(conn, "SELECT * FROM tenants_tenant WHERE id = %s", tenant_id))[0]
+        connections = await _rows(conn, "SELECT * FROM tools_connection WHERE tenant_id = %s", tenant_id)
+    return tenant["catalog_version"], _around(tenant["link_hosts"], map(open_connection, connections))
+
+
+def _around(link_hosts: Iterable[str], connections: Iterable[LiveConnection]) -> Surroundings:
+    return surroundings(link_hosts, (one.secret for one in connections))
 
 
 def _without_values(problem: Exception) -> str:
@@ -278,7 +365,8 @@ async def _load_scopes(tenant_id: int) -> tuple[int, frozenset[str]]:
         (row,) = await _rows(
             conn,
             "SELECT catalog_version, ARRAY(SELECT unnest(v.scopes) FROM tools_tool t JOIN tools_version v"
-            " ON v.id = t.live_id WHERE t.tenant_id = n.id AND t.enabled) AS scopes"
+            " ON v.id = t.live_id LEFT JOIN tools_connection c ON c.id = v.connection_id"
+            " WHERE t.tenant_id = n.id AND t.enabled AND coalesce(c.enabled, true)) AS scopes"
             " FROM tenants_tenant n WHERE n.id = %s",
             tenant_id,
         )
@@ -287,4 +375,5 @@ async def _load_scopes(tenant_id: int) -> tuple[int, frozenset[str]]:
 
 _compilers = Crew("tools.catalog", 2)
 _catalogs: Versioned[Catalog] = Versioned(_load, most=1000)
+_surroundings: Versioned[Surroundings] = Versioned(_load_around, most=500)
 _working: Versioned[frozenset[str]] = Versioned(_load_scopes, most=1000)

@@ -12,12 +12,14 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from lib.detect.attacks import DETECTORS
 from lib.fetch import allowance_of
 from tenants.administration import TenantForm
 from tenants.fields import ChecksField, JSONTextField, ListField
 from tenants.models import Member, Scope
 from tools import actions
-from tools.config_form import config_errors, config_fields, read_config
+from tools.cleaning import Cleaning
+from tools.config_form import config_errors, config_fields, model_fields, read_config, read_model
 from tools.kinds import KINDS, derived
 from tools.models import Auth, Connection, Tool, empty_input
 
@@ -25,6 +27,12 @@ JOB_FIELDS = (
     "runs", "wait", "most_attempts", "replay_seconds", "keep_hours", "patience_minutes", "priority", "task_required",
 )  # fmt: skip
 """How its calls run; all but the first matter only to jobs."""
+CLEANING = "cleaning-"
+"""How the fields of a Cleaning begin in the form."""
+SAFETY_FIELDS = (
+    "inspect", "high_risk", "untrusted", *(f"{CLEANING}{name}" for name in Cleaning.model_fields), "units",
+)  # fmt: skip
+"""What is looked for in arguments, what is taken out of results, and what a call spends."""
 
 
 class ToolForm(TenantForm):
@@ -46,6 +54,7 @@ class ToolForm(TenantForm):
         fields = [
             "name", "title", "description", "input_schema", "output_schema", "read_only", "destructive", "idempotent",
             "open_world", "scopes", "tags", "icon", "timeout", "max_result", "kind", "connection", *JOB_FIELDS,
+            "inspect", "high_risk", "untrusted", "units",
         ]  # fmt: skip
         widgets: ClassVar = {"description": UnfoldAdminTextareaWidget({"rows": 6}), "icon": UnfoldAdminTextInputWidget}
         labels: ClassVar = {
@@ -58,6 +67,9 @@ class ToolForm(TenantForm):
             "keep_hours": "Result is kept",
             "patience_minutes": "May wait to start",
             "task_required": "Only for hosts that follow tasks",
+            "high_risk": "High risk",
+            "untrusted": "Holds what others wrote",
+            "units": "Units a call spends",
         }
         help_texts: ClassVar = {
             "timeout": "Seconds it may take. Most hosts give up after 30 to 60; what takes longer should run as a job, "
@@ -75,6 +87,10 @@ class ToolForm(TenantForm):
             "patience_minutes": "Minutes. When no worker was free for so long, it expires instead of starting late.",
             "priority": "From -10 to 10: a job of a higher one starts before the others of this tenant. Jobs of other "
             "tenants are not affected.",
+            "high_risk": "The classifier judges its arguments as well, on this machine, which takes some milliseconds. "
+            "What it finds is for rules to judge.",
+            "untrusted": "Its results hold mails, tickets, pages or whatever else others wrote. Hosts and models are "
+            "told so, and text in it that reads like instructions is marked.",
             "task_required": "Hosts that cannot follow a task by themselves are refused and told so. Leave it off to "
             "let them use get_job_status and get_job_result.",
         }
@@ -84,6 +100,12 @@ class ToolForm(TenantForm):
         for kind in KINDS:
             config = self.instance.config if kind == self.instance.kind else {}
             self.fields.update(config_fields(kind, config))
+        self.fields.update(model_fields(Cleaning, CLEANING, self.instance.cleaning))
+        self.fields["inspect"] = ChecksField(
+            [(name, f"{one.label}: {one.help}") for name, one in DETECTORS.items()],
+            label="Its arguments are searched for",
+            help_text="What is found decides nothing by itself: rules deny, warn or ask a person by it.",
+        )
         self.fields["scopes"] = ChecksField(
             self._scopes(), help_text="Everything a caller needs. Without any, every member may use it."
         )
@@ -99,6 +121,7 @@ class ToolForm(TenantForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        self.instance.cleaning = read_model(Cleaning, CLEANING, cleaned)
         kind = cleaned.get("kind")
         if kind:
             config = read_config(kind, cleaned)
@@ -188,6 +211,8 @@ class ConnectionForm(TenantForm):
             self._heed(actions.check_secret_stays)
         if not self.errors and not self.standing.staff:
             self._heed(actions.check_private_hosts)
+        if not self.errors:
+            self._heed(actions.check_move)
 
     def _heed(self, rule: Callable[[Connection], None]) -> None:
         try:

@@ -14,17 +14,25 @@ from access.callers import caller_of
 from audit.writer import LedgerUnavailable, open_writer
 from lib import db, fetch
 from lib.schema import SchemaError
-from policy.decide import Refusal
-from policy.models import Limit
-from policy.take import LimitRule
+from policy.models import Limit, Ruleset
+from policy.rules import NO_RULES, Rules, compiled
+from policy.take import LimitRule, flush, limit_rule
+from policy.values import Agreed, Refusal
 from tenants.caller import Caller
-from tenants.models import Member
+from tenants.models import Member, Stop
 from tools import calls
 from tools.actions import DEFINED
 from tools.catalog import LiveConnection, LiveTool, make_live, open_connection
+from tools.cleaning import Surroundings, surroundings
 from tools.manifest import manifest
 from tools.models import Connection, Tool
 from tools.values import Origin, Result
+
+_REVIEWED = Refusal(
+    reason="review_needed",
+    message="A rule says that a second person has to approve this call, so it cannot be tried here. "
+    "Call it from a host, or change the arguments.",
+)
 
 
 class Broken(Exception):
@@ -38,6 +46,7 @@ class Prepared:
     caller: Caller
     tool: LiveTool
     limits: tuple[LimitRule, ...]
+    rules: Rules
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,13 +60,15 @@ class Trial:
 
 def prepare(draft: Tool, member: Member, *, username: str) -> Prepared:
     """Make the draft ready to run. Runs inside a tenant scope; raises Broken."""
+    if Stop.objects.exists():
+        raise Broken("Everything on this hub is stopped by a kill switch; nothing is run until that is lifted.")
     limits = Limit.objects.filter(tenant_id=draft.tenant_id).order_by("id")
+    live = Ruleset.objects.filter(tenant_id=draft.tenant_id).order_by("-number").values().first()
     return Prepared(
         caller=caller_of(member, credential="admin", client=f"admin: {username}"),
         tool=_ready(draft),
-        limits=tuple(
-            LimitRule(id=one.pk, per=one.per, tool=one.tool, calls=one.calls, seconds=one.seconds) for one in limits
-        ),
+        limits=tuple(limit_rule(row) for row in limits.values()),
+        rules=compiled(live) if live else NO_RULES,
     )
 
 
@@ -66,7 +77,7 @@ def _ready(draft: Tool) -> LiveTool:
     row = {name: getattr(draft, name) for name in DEFINED}
     row |= {"number": 0, "manifest": listed}
     try:
-        return make_live(row, _connection(draft))
+        return make_live(row, _connection(draft), _around(draft))
     except SchemaError as problem:
         raise Broken(f"The draft cannot run: {problem}.") from None
     except ValidationError as problem:
@@ -82,6 +93,11 @@ def _connection(draft: Tool) -> LiveConnection | None:
         Connection.objects.filter(id=draft.connection_id or 0, tenant_id=draft.tenant_id).values().first()
     )
     return open_connection(found) if found else None
+
+
+def _around(draft: Tool) -> Surroundings:
+    connections = Connection.objects.filter(tenant_id=draft.tenant_id).values()
+    return surroundings(draft.tenant.link_hosts, (open_connection(one).secret for one in connections))
 
 
 def run(prepared: Prepared, arguments: dict[str, Any], *, address: str) -> Trial:
@@ -102,7 +118,16 @@ def run(prepared: Prepared, arguments: dict[str, Any], *, address: str) -> Trial
 async def _run(prepared: Prepared, arguments: dict[str, Any], address: str) -> Result | Refusal:
     origin = Origin(via="admin", address=address)
     async with _services():
-        return await calls.run_tool(prepared.caller, prepared.tool, arguments, limits=prepared.limits, origin=origin)
+        ended = await calls.run_tool(
+            prepared.caller,
+            prepared.tool,
+            arguments,
+            limits=prepared.limits,
+            rules=prepared.rules,
+            origin=origin,
+            agreed=Agreed(confirmed=True),  # by whoever pressed the button
+        )
+        return await calls.refuse(ended.ready, _REVIEWED) if isinstance(ended, calls.Pending) else ended
 
 
 @asynccontextmanager
@@ -115,6 +140,7 @@ async def _services() -> AsyncIterator[None]:
             try:
                 yield
             finally:
+                await flush()
                 await fetch.close()
     else:
         yield

@@ -40,7 +40,7 @@ def test_an_owner_can_neither_disable_a_tenant_nor_change_its_slug(cast: Cast, o
 
 def test_staff_creates_a_tenant_with_its_first_owner(cast: Cast, sign_in: SignIn) -> None:
     slug = f"new-{cast.acme.slug}"[:48].rstrip("-")
-    given = {"name": "New", "slug": slug, "instructions": "", "admits": "open", "owner": cast.olga.username}
+    given = {"name": "New", "slug": slug, "admits": "open", "scan_stops": "danger", "owner": cast.olga.username}
     assert sign_in(cast.staff).post(reverse("admin:tenants_tenant_add"), given).status_code == 302
     assert len(cast.reached_by(cast.olga)) == 2
 
@@ -79,7 +79,8 @@ def test_a_second_scope_of_the_same_name_is_an_error_beside_the_field(cast: Cast
 
 
 def test_limits_leave_entries(cast: Cast, olga: Client) -> None:
-    olga.post(reverse("admin:policy_limit_add"), {"per": "member", "tool": "", "calls": 10, "seconds": 60})
+    given = {"counts": "calls", "per": "member", "tool": "", "most": 10, "seconds": 60, "share": 100}
+    olga.post(reverse("admin:policy_limit_add"), given)
     assert _last(cast)[1] == "created"
     with cast.see(cast.acme):
         limit = Limit.objects.get(tenant=cast.acme)

@@ -79,7 +79,7 @@ def test_the_list_costs_the_same_queries_however_long_it_is_and_never_counts(cas
         _write(cast.acme.pk)
     many, statements = cost()
     assert many == few
-    assert "COUNT(" not in statements.upper()
+    assert not re.search(r"COUNT\([^)]*\)[^;]*?FROM \"?AUDIT_ENTRY", statements.upper())
 
 
 FILTERS = {

@@ -119,7 +119,7 @@ def _foreign(cast: Cast) -> dict[str, int]:
     cast.scopes(cast.beta, {"beta.read": "Read beta"})
     key, _ = cast.key(cast.bob, cast.beta)
     with cast.see(cast.beta):
-        limit = Limit.objects.create(tenant=cast.beta, calls=5)
+        limit = Limit.objects.create(tenant=cast.beta, most=5)
         connection = Connection.objects.create(tenant=cast.beta, name="Beta's", base_url="https://beta.example")
         return {
             "tools_tool": tool.pk,
@@ -182,12 +182,12 @@ def test_choices_on_a_form_are_the_tenants_own(cast: Cast, sign_in: SignIn) -> N
 
 def test_an_object_cannot_be_moved_to_another_tenant(cast: Cast, sign_in: SignIn) -> None:
     with cast.see(cast.acme):
-        limit = Limit.objects.create(tenant=cast.acme, calls=5)
+        limit = Limit.objects.create(tenant=cast.acme, most=5)
     browser, url = sign_in(cast.staff), reverse("admin:policy_limit_change", args=[limit.pk])
-    browser.post(url, form_of(browser, url, calls=6, tenant=cast.beta.pk))
+    browser.post(url, form_of(browser, url, most=6, tenant=cast.beta.pk))
     with cast.see():
         limit.refresh_from_db()
-    assert (limit.tenant_id, limit.calls) == (cast.acme.pk, 6)
+    assert (limit.tenant_id, limit.most) == (cast.acme.pk, 6)
 
 
 def test_only_an_owner_changes_roles(cast: Cast, sign_in: SignIn, olga: Client) -> None:

@@ -23,6 +23,9 @@ AS_IT_COMES = {
     "keep_hours": 24,
     "patience_minutes": 60,
     "priority": 0,
+    "units": 1,
+    "untrusted": "on",
+    "cleaning-secrets": "on",
 }
 
 
@@ -249,7 +252,7 @@ def test_trying_shows_every_refusal_with_its_reason(cast: Cast, olga: Client) ->
         Tool.objects.filter(pk=tool.pk).update(scopes=["a.read"])
     assert "Refused: unknown_tool" in _try(cast, olga, tool, {"text": "x"}, cast.uma)[1]
     with cast.see(cast.acme):
-        Limit.objects.create(tenant=cast.acme, per="member", calls=1, seconds=3600)
+        Limit.objects.create(tenant=cast.acme, per="member", most=1, seconds=3600)
     assert 'data-outcome="ok"' in _try(cast, olga, tool, {"text": "x"})[1]
     assert "Refused: rate_limited" in _try(cast, olga, tool, {"text": "x"})[1]
     reasons = [entry.reason for entry in entries(cast, cast.acme, event=Event.REFUSED)]

@@ -1,29 +1,38 @@
 """Every call is charged to the limits exactly once, also one that is refused for another reason."""
 
+import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from policy.decide import Refusal
-from policy.models import Limit, Per
+from audit.models import Event
+from policy.models import Counts, Limit, Per
+from policy.values import Refusal
 from tests.calling import Enter, enter
 from tests.cast import Cast
+from tests.database import apart
+from tests.ledger import calls
+from tests.waiting import until
+
+Asking = tuple[str, dict[str, object]]
+"""The name of a tool, and arguments."""
 
 
-def limit(cast: Cast, calls: int, per: str = Per.TENANT, tool: str = "") -> None:
+def limit(cast: Cast, most: int, per: str = Per.TENANT, tool: str = "", **given: object) -> None:
     with cast.see(cast.acme):
-        Limit.objects.create(tenant=cast.acme, per=per, tool=tool, calls=calls, seconds=3600)
+        Limit.objects.create(tenant=cast.acme, **{"per": per, "tool": tool, "most": most, "seconds": 3600, **given})
 
 
-async def ends(calling: Enter, *calls: tuple[str, dict[str, object]]) -> list[str]:
+async def ends(calling: Enter, *asked: Asking) -> list[str]:
     """How each call ended: the reason it was refused for, or `ran`."""
-    ended = [await calling.call(name, **arguments) for name, arguments in calls]
+    ended = [await calling.call(name, **arguments) for name, arguments in asked]
     return [one.reason if isinstance(one, Refusal) else "ran" for one in ended]
 
 
-WRONG: tuple[str, dict[str, object]] = ("echo", {"wrong": 1})
-RIGHT: tuple[str, dict[str, object]] = ("echo", {"text": "x"})
-NOWHERE: tuple[str, dict[str, object]] = ("nowhere", {})
+WRONG: Asking = ("echo", {"wrong": 1})
+RIGHT: Asking = ("echo", {"text": "x"})
+NOWHERE: Asking = ("nowhere", {})
 
 
 @pytest.fixture
@@ -77,3 +86,73 @@ def narrow(cast: Cast) -> Enter:
 
 async def test_calls_without_the_scope_run_into_the_limit(narrow: Enter, running: None) -> None:
     assert await ends(narrow, *[RIGHT] * 3) == ["insufficient_scope", "rate_limited", "rate_limited"]
+
+
+@pytest.fixture
+def counting(cast: Cast, request: pytest.FixtureRequest) -> Enter:
+    """Uma, where the limit holds that the test names by its fields; `echo` costs three units."""
+    limit(cast, **request.param)
+    cast.tool(cast.acme, "echo", units=3)
+    for name in ("shout", "linger", "wait_for_file", "fail"):
+        cast.tool(cast.acme, name)
+    return enter(cast, cast.uma)
+
+
+AT_ONCE = pytest.mark.parametrize("counting", [{"most": 2, "counts": Counts.CONCURRENT}], indirect=True)
+
+
+@pytest.mark.parametrize("counting", [{"most": 2, "per": Per.MEMBER, "counts": Counts.REPEATS}], indirect=True)
+async def test_the_very_same_call_again_and_again_is_told_so(counting: Enter, running: None) -> None:
+    other: Asking = ("echo", {"text": "y"})
+    assert await ends(counting, RIGHT, RIGHT, RIGHT, other) == ["ran", "ran", "repeated_call", "ran"]
+
+
+@pytest.mark.parametrize("counting", [{"most": 5, "counts": Counts.UNITS}], indirect=True)
+async def test_a_call_spends_its_tools_units(counting: Enter, running: None) -> None:
+    shout: Asking = ("shout", {"text": "x"})
+    ended = await ends(counting, RIGHT, RIGHT, shout, shout, shout)
+    assert ended == ["ran", "spend_limit", "ran", "ran", "spend_limit"]
+
+
+@AT_ONCE
+async def test_no_more_calls_run_at_once_than_allowed(counting: Enter, running: None, tmp_path: Path) -> None:
+    path = tmp_path / "now"
+    wait: Asking = ("wait_for_file", {"path": str(path)})
+    running_calls = [asyncio.create_task(ends(counting, wait)) for _ in range(6)]
+    done, still = await asyncio.wait(running_calls, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+    while len(done) < 4:
+        more, still = await asyncio.wait(still, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        done |= more
+    assert [task.result() for task in done] == [["too_many_at_once"]] * 4
+    assert await ends(counting, WRONG) == ["invalid_arguments"]  # it does not run, so it needs no room
+    path.touch()
+    assert await asyncio.gather(*still) == [["ran"]] * 2
+    assert await ends(counting, RIGHT, RIGHT, RIGHT) == ["ran"] * 3
+
+
+@AT_ONCE
+async def test_a_call_that_fails_or_is_cancelled_gives_back_what_it_held(
+    counting: Enter, running: None, tmp_path: Path
+) -> None:
+    notes = [tmp_path / "one", tmp_path / "two"]
+    lingering = [asyncio.create_task(counting.call("linger", path=str(note))) for note in notes]
+    await asyncio.to_thread(until, lambda: all(note.exists() for note in notes))
+    assert await ends(counting, RIGHT) == ["too_many_at_once"]
+    for task in lingering:
+        task.cancel()
+    await asyncio.gather(*lingering, return_exceptions=True)
+    broken: Asking = ("fail", {"how": "badly"})
+    assert await ends(counting, *[broken] * 4) == ["ran"] * 4
+
+
+@pytest.mark.parametrize("counting", [{"most": 100_000, "counts": Counts.BYTES}], indirect=True)
+async def test_results_are_counted_by_the_bytes_they_had(counting: Enter, running: None) -> None:
+    large: Asking = ("echo", {"text": "x" * 40_000})
+    assert await ends(counting, *[RIGHT] * 5, large, RIGHT) == ["ran"] * 6 + ["rate_limited"]
+
+
+@pytest.mark.parametrize("counting", [{"most": 1, "counts": Counts.UNITS}], indirect=True)
+async def test_who_is_over_any_limit_leaves_short_entries(counting: Enter, running: None, cast: Cast) -> None:
+    await ends(counting, RIGHT)
+    (kept,) = await asyncio.to_thread(apart, lambda: calls(cast, cast.acme, "echo", Event.REFUSED))
+    assert (kept.reason, kept.preview) == ("spend_limit", None)

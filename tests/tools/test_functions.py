@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from policy.decide import Refusal
+from policy.rules import NO_RULES
+from policy.values import Refusal
 from tests.calling import Enter, enter
 from tests.cast import Cast
 from tools import calls, functions, threads
@@ -191,7 +192,7 @@ async def with_time(mine: Enter, seconds: float) -> Result:
     """The call of a tool with so little time."""
     offered = await catalog(mine.caller.tenant_id, mine.version)
     tool = replace(offered.tools["mine"], timeout=seconds)
-    ended = await calls.run_tool(mine.caller, tool, {"path": "x"}, limits=(), origin=Origin(via="cli"))
+    ended = await calls.run_tool(mine.caller, tool, {"path": "x"}, limits=(), rules=NO_RULES, origin=Origin(via="cli"))
     assert isinstance(ended, Result)
     return ended
 
@@ -201,6 +202,7 @@ def test_the_log_says_why_a_tool_is_not_offered_without_its_config(caplog: pytes
         "name": "t",
         "tenant_id": 1,
         "connection_id": None,
+        "destination": "",
         "kind": "http",
         "config": {"path": "/x", "headers": {"X-Key": "hunter2"}, "method": "hunter2"},
     }

@@ -63,24 +63,35 @@ def test_the_hub_itself_may_neither_change_nor_delete_a_version(cast: Cast, verb
             conn.execute(verb)
 
 
-def test_the_hash_is_that_of_what_a_model_reads_and_of_nothing_else(cast: Cast) -> None:
+def test_the_hash_is_that_of_what_people_agree_to_and_of_nothing_else(cast: Cast) -> None:
     tool = cast.tool(cast.acme)
     with cast.see(cast.acme):
         one = Version.objects.get(tool=tool)
-        tool.timeout, tool.tags, tool.scopes = 7, ["x"], []
+        tool.timeout, tool.tags = 7, ["x"]
         tool.save()
         two = actions.publish(tool, actor=cast.adam)
         tool.description += " More."
         tool.save()
         three = actions.publish(tool, actor=cast.adam)
-    assert one.manifest_hash == two.manifest_hash == manifest_hash(manifest(tool) | {"description": one.description})
+    listed = manifest(tool) | {"description": one.description}
+    assert one.manifest_hash == two.manifest_hash == manifest_hash(listed, scopes=[], destination="")
     assert three.manifest_hash != two.manifest_hash
 
 
 def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
-    assert manifest_hash({"a": 1, "b": {"c": 2, "d": 3}}) == manifest_hash({"b": {"d": 3, "c": 2}, "a": 1})
+    one, other = {"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1}
+    assert manifest_hash(one, scopes=["r", "w"], destination="") == manifest_hash(
+        other, scopes=["w", "r"], destination=""
+    )
     # Written down, so that a change of how it is computed cannot pass unseen.
-    assert manifest_hash({"name": "x"}) == "0229d37e33daae149bf40543a5ce1db4459d10f830d5139279aa2bfd5f6485a1"
+    assert manifest_hash({"name": "x"}, scopes=[], destination="") == (
+        "c6ee071424bbb9b0162e8d5798706193608d06f0961bf1dee79e8b21ce04b40d"
+    )
+
+
+def test_another_scope_or_destination_is_another_hash() -> None:
+    given = [([], ""), (["a.read"], ""), ([], "https://a.example"), ([], "https://b.example")]
+    assert len({manifest_hash({"name": "x"}, scopes=scopes, destination=where) for scopes, where in given}) == 4
 
 
 def test_tokens_are_estimated_from_the_bytes_a_model_reads() -> None:
@@ -186,7 +197,7 @@ CHANGES: dict[str, Callable[[Cast, Tool], object]] = {
         Connection.objects.create(tenant=cast.acme, name="Desk", base_url="https://d.example.com"), "s", actor=cast.adam
     ),
     "a scope": lambda cast, tool: tenant_actions.define_scopes(cast.acme, {"a.b": ""}, actor="x", implies={}),
-    "a limit": lambda cast, tool: Limit.objects.create(tenant=cast.acme, calls=1),
+    "a limit": lambda cast, tool: Limit.objects.create(tenant=cast.acme, most=1),
     "the tenant": lambda cast, tool: Tenant.objects.filter(pk=cast.acme.pk).update(instructions="new"),
 }
 RAW = {
@@ -194,8 +205,8 @@ RAW = {
     "a tool deleted by SQL": "DELETE FROM tools_tool WHERE tenant_id = %(tenant)s AND live_id IS NULL",
     "a scope by SQL": "UPDATE tenants_scope SET roles = '{owner}' WHERE tenant_id = %(tenant)s",
     "a scope deleted by SQL": "DELETE FROM tenants_scope WHERE tenant_id = %(tenant)s",
-    "a limit by SQL": "INSERT INTO policy_limit (tenant_id, per, tool, calls, seconds)"
-    " VALUES (%(tenant)s, 'tenant', '', 1, 1)",
+    "a limit by SQL": "INSERT INTO policy_limit (tenant_id, counts, per, tool, most, seconds, share)"
+    " VALUES (%(tenant)s, 'calls', 'tenant', '', 1, 1, 100)",
     "the tenant by SQL": "UPDATE tenants_tenant SET name = 'x' WHERE id = %(tenant)s",
     "the version set back by SQL": "UPDATE tenants_tenant SET catalog_version = 0 WHERE id = %(tenant)s",
 }

@@ -86,6 +86,14 @@ def make_tool(connection: LiveConnection | None, config: dict[str, Any], **chang
         "max_result": 65536,
         "idempotent": False,
         "read_only": False,
+        "destructive": False,
+        "open_world": True,
+        "tags": [],
+        "units": 1,
+        "inspect": [],
+        "high_risk": False,
+        "untrusted": True,
+        "cleaning": {},
     }
     return make_live({**row, **changes}, connection)
 

@@ -58,6 +58,12 @@ async def run(call: Call) -> Result:
         context.cancelled = True
 
 
+def in_thread(config: Config) -> bool:
+    """Whether the function runs in a thread, which nothing can stop from outside."""
+    described = functions.load().get(config.function)
+    return described is not None and not described.is_async
+
+
 async def _call(described: functions.Function, arguments: dict[str, Any], call: Call) -> Any:
     if described.is_async:
         return await described.call(**arguments)
