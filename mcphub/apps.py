@@ -13,6 +13,7 @@ EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
 NARROWER = {
     "audit_entry": "SELECT",
     "tools_version": "SELECT, INSERT",
+    "policy_ruleset": "SELECT, INSERT",
     "oauth2_provider_devicegrant": "",  # the toolkit's, for a grant that the hub does not have
     "access_idtoken": "SELECT",  # never issued; the toolkit joins it
 }
@@ -34,9 +35,11 @@ FUNCTIONS = (
     "access_throttle(text, float8, float8)",
     "access_forget()",
     "access_standing(bigint, bigint, text, bigint)",
+    "access_pins(bigint)",
     "tenants_invited(text)",
-    "policy_take(int[], text[], float8[], float8[])",
-    "policy_open(text[])",
+    "policy_take(text[], text[], int[], uuid[], float8[], int[], int[], float8[], float8[], int[], uuid[], float8[],"
+    " text[])",
+    "policy_note(text[], float8[], int[])",
     "policy_forget()",
     "jobs_accept(jsonb, bytea, jsonb, float8, float8, float8, int, int)",
     "jobs_claim(uuid, float8, int, int)",
@@ -45,12 +48,19 @@ FUNCTIONS = (
     "jobs_finish(uuid, bigint, text, text, bytea, text, bigint, jsonb)",
     "jobs_release(uuid, bigint, float8, boolean, text)",
     "jobs_cancel(uuid, bigint, text)",
+    "jobs_decide(uuid, bigint, text, bigint, text, text, text)",
+    "jobs_lapse()",
+    "jobs_mails(int, float8)",
     "jobs_sweep(float8)",
     "jobs_worker_here(uuid, text, int, int)",
     "jobs_worker_gone(uuid)",
     "jobs_health()",
     "jobs_forget()",
+    "jobs_forget_confirmations()",
     "jobs_due(int, int, float8)",
+    "jobs_kill(text, bigint, bigint, text)",
+    "oversight_killed(bigint[], bigint[], text[], bigint[], bigint[])",
+    "oversight_tenants()",
 )
 
 

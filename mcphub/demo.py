@@ -6,7 +6,8 @@ from typing import Any
 from django.db import transaction
 
 from lib import db
-from policy.models import Limit, Per
+from policy import actions as policy_actions
+from policy.models import Counts, Limit, Per
 from tenants import actions as tenant_actions
 from tenants import queries
 from tenants.models import Member, Role, Tenant, User
@@ -27,6 +28,18 @@ SCOPES = {
     "tickets.write": "Write internal comments on tickets",
     "time.read": "Work out working hours and reply deadlines",
 }
+LIMITS: tuple[dict[str, Any], ...] = (
+    {"per": Per.CREDENTIAL, "most": 1200, "seconds": 60},
+    {"per": Per.TENANT, "most": 6000, "seconds": 60},
+    {"counts": Counts.REPEATS, "per": Per.MEMBER, "most": 20, "seconds": 30},
+)
+RULES = """\
+- name: Comments are confirmed
+  priority: 100
+  effect: confirm
+  what: {tools: [add_internal_comment]}
+  message: A note stays on the ticket under your name, where every colleague reads it.
+"""
 _STATUS = {"type": "string", "enum": ["open", "pending", "closed"]}
 _NO_SUCH_TICKET = {"404": {"error": "There is no ticket with that number. Find the right one with search_tickets."}}
 _TICKET_ID = {"type": "integer", "minimum": 1, "description": "The ticket's number, as search_tickets gives it."}
@@ -218,15 +231,17 @@ def ensure(owner: User, *, helpdesk_url: str, helpdesk_token: str) -> Member:
 
 
 def furnish(tenant: Tenant, owner: User, *, helpdesk_url: str, helpdesk_token: str) -> None:
-    """Give a tenant the demo's scopes, limits, connection and tools, unless it has tools already."""
+    """Give a tenant the demo's scopes, limits, connection, tools and rules, unless it has tools already."""
     connection = _connect(tenant, helpdesk_url, helpdesk_token, owner)
     if Tool.objects.filter(tenant=tenant).exists():
         return
     tenant_actions.define_scopes(tenant, SCOPES, actor="system", implies={"tickets.write": ["tickets.read"]})
-    for per, calls in ((Per.CREDENTIAL, 1200), (Per.TENANT, 6000)):
-        tenant_actions.save(Limit(tenant=tenant, per=per, calls=calls, seconds=60), actor="system")
+    for limit in LIMITS:
+        tenant_actions.save(Limit(tenant=tenant, **limit), actor="system")
     for tool in TOOLS:
         _publish(tenant, tool, connection, owner)
+    policy_actions.replace_draft(tenant, RULES, actor=owner)
+    policy_actions.publish(tenant, actor=owner, note="The demo's first rules", pins={})
 
 
 def _existing(owner: User) -> Tenant | None:
@@ -245,6 +260,7 @@ def _connect(tenant: Tenant, url: str, token: str, owner: User) -> Connection:
     if connection.base_url != url:
         connection.base_url = url
         tool_actions.save_connection(connection, actor=owner, new_secret=token)
+        tool_actions.follow(connection, actor=owner)
     return connection
 
 

@@ -15,10 +15,11 @@ from access import clients
 from access.admit import record_use
 from audit.writer import open_writer
 from jobs import chores as job_chores
-from jobs import hooks
+from jobs import hooks, mails
 from lib import db, events, fetch, rls, seal
 from mcphub import celery, mail
-from policy.take import forget
+from oversight.watching import open_watch
+from policy.take import flush, forget
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ async def lifespan(role: Role = "web") -> AsyncIterator[None]:
     celery.app.set_default()  # what `jobs.wake` rings by, from whichever thread
     async with db.open_pool(size=settings.DATABASE_POOL if role == "web" else WORKER_POOL):
         await _check_role()
-        async with open_writer(), events.open_bus(), _chores(role):
+        async with open_writer(), events.open_bus(), open_watch(), _chores(role):
             yield
 
 
@@ -59,7 +60,7 @@ async def _chores(role: Role) -> AsyncIterator[None]:
     """Bookkeeping beside the calls. That of jobs is every process's, so that it goes on when beat does not."""
     ending = asyncio.Event()
     rounds = [(job_chores.sweep_seconds(), [job_chores.sweep]), (SLOW_CHORES, [job_chores.forget])]
-    rounds += [(CHORES, [hooks.deliver_due])]
+    rounds += [(CHORES, [hooks.deliver_due]), (CHORES, [mails.send_due])]
     if role == "web":
         rounds += [(CHORES, [record_use, forget])]
         rounds += [(SLOW_CHORES, [clients.forget, _forget_sessions, clients.refresh_due])]
@@ -75,6 +76,7 @@ async def _chores(role: Role) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(*db.UNREACHABLE):
             await record_use()
+        await flush()
         await fetch.close()
         await asyncio.to_thread(mail.drain)
 

@@ -23,6 +23,7 @@ UNFOLD: dict[str, Any] = {
     "ACCOUNT": {
         "navigation": [
             {"title": "My jobs", "link": "/jobs/"},
+            {"title": "Approvals", "link": "/approvals/"},
             {"title": "Connected apps", "link": "/account/apps/"},
             {"title": "Security", "link": reverse_lazy("mfa_index")},
         ]
@@ -37,14 +38,30 @@ UNFOLD: dict[str, Any] = {
                     _page("Tools", "build", "tools_tool", "may_manage"),
                     _page("Connections", "cable", "tools_connection", "may_manage"),
                     _page("Scopes", "lock_open", "tenants_scope", "may_manage"),
-                    _page("Limits", "speed", "policy_limit", "may_manage"),
                     _page("Allowances", "hourglass", "jobs_allowance", "may_manage"),
+                ],
+            },
+            {
+                "title": "What is allowed",
+                "items": [
+                    _page("Rules", "policy", "policy_rule", "may_read_ledger"),
+                    _page("Limits", "speed", "policy_limit", "may_manage"),
+                    {"title": "Approvals", "icon": "rule", "link": "/approvals/", "badge": "jobs.inbox.badge"},
+                    _page("Access requests", "front_hand", "policy_accessrequest", "may_manage"),
+                    {
+                        "title": "Effective access",
+                        "icon": "person_search",
+                        "link": reverse_lazy("admin:oversight_access"),
+                        "permission": "tenants.administration.may_read_ledger",
+                    },
+                    _page("Kill switches", "power_settings_new", "oversight_switch", "may_manage"),
                 ],
             },
             {
                 "title": "Who may use it",
                 "items": [
                     _page("Members", "group", "tenants_member", "may_manage"),
+                    _page("Groups", "groups", "tenants_group", "may_manage"),
                     _page("Invitations", "mail", "tenants_invitation", "may_manage"),
                     _page("API keys", "key", "access_apikey", "may_manage"),
                     _page("Clients", "apps", "access_client", "may_manage"),

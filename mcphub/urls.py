@@ -19,6 +19,7 @@ urlpatterns = [
     path("", include("access.urls")),
     path("", include("tenants.urls")),
     path("", include("jobs.urls")),
+    path("", include("oversight.urls")),
     path("api/v1/", include("jobs.api.urls")),
     path("r/<str:token>", downloads.download, name="result-link"),
     path("t/<slug:slug>/", gateway_views.connect, name="connect"),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from access.callers import caller_of
-from policy.decide import Refusal
+from policy.values import Refusal
 from tenants.caller import Caller
 from tenants.models import Tenant, User
 from tests.cast import Cast
@@ -22,7 +22,9 @@ class Enter:
 
     async def call(self, name: str, **arguments: Any) -> Result | Refusal:
         offered = await catalog(self.caller.tenant_id, self.version)
-        return await calls.run(self.caller, name, arguments, catalog=offered, origin=Origin(via="cli"))
+        ended = await calls.run(self.caller, name, arguments, catalog=offered, origin=Origin(via="cli"))
+        assert not isinstance(ended, calls.Pending)
+        return ended
 
 
 def enter(cast: Cast, user: User, tenant: Tenant | None = None) -> Enter:

@@ -110,7 +110,7 @@ def test_a_refused_call_leaves_its_reason_and_nothing_else(cast: Cast, host: Mak
     cast.tool(cast.acme, "echo", scopes=["a.write"])
     cast.tool(cast.acme, "shout")
     with cast.see(cast.acme):
-        Limit.objects.create(tenant=cast.acme, per=Per.CREDENTIAL, tool="shout", calls=1, seconds=3600)
+        Limit.objects.create(tenant=cast.acme, per=Per.CREDENTIAL, tool="shout", most=1, seconds=3600)
     asking = host(scopes=["a.read"])
     asking.call("echo", {"wrong": 1})
     asking.call("echo", {"text": "x"})

@@ -256,8 +256,8 @@ FIXTURES: Final[list[FixtureTool]] = [
     fixture("test_multiple_content_types", "Returns text, an image and an embedded resource together."),
     fixture("test_error_handling", "Always fails, to show how a failed call looks."),
     fixture("test_tool_with_progress", "Reports progress 0, 50 and 100 of 100 while it runs."),
-    fixture("test_tool_with_logging", "Sends three log messages at level info while it runs."),
-    fixture("test_logging_tool", "Sends log messages at four levels, for callers that may not want them."),
+    fixture("test_tool_with_logging", "Logs three messages at level info while it runs."),
+    fixture("test_logging_tool", "Logs messages at four levels, for callers that may not want them."),
     fixture("test_header_parameter", "Echoes a region that also travels as an HTTP header.", ONE_HEADER),
     fixture("json_schema_2020_12_tool", "Tool with JSON Schema 2020-12 features", KEYWORDS_2020_12),
     fixture("test_trigger_tool_change", "Changes the list of tools."),
@@ -271,7 +271,7 @@ FIXTURES: Final[list[FixtureTool]] = [
     ),
     fixture("failing_job", "Fails after a second, as a tool does.", **BACKGROUND, task_required=True),
     fixture("protocol_error_job", "Fails inside the server.", **BACKGROUND),
-    fixture("confirm_delete", "Asks before it deletes a file.", arguments(filename="string"), **BACKGROUND),
+    fixture("confirm_delete", "Asks before it would delete a file.", arguments(filename="string"), **BACKGROUND),
     fixture("multi_input", "Asks two things at once.", **BACKGROUND),
     fixture(
         "test_tool_with_task", "Asks for a name, then takes its time.", arguments(user_name="string"), **BACKGROUND

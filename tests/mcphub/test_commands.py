@@ -163,7 +163,7 @@ def test_demo_twice_keeps_data_and_edits() -> None:
         edited = Tool.objects.get(name="get_ticket")
         assert (tenant.instructions, tenant.enabled) == ("Edited", False)
         assert (edited.title, edited.enabled, Tool.objects.count()) == ("Edited", False, 6)
-        assert Limit.objects.count() == 1
+        assert Limit.objects.count() == 2
         assert Member.objects.get().role == "auditor"
         assert Connection.objects.get().base_url == "http://127.0.0.1:10"
 
