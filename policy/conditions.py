@@ -31,7 +31,11 @@ _OPERATORS = frozenset(
     {"!_", "-_", "_!=_", "_%_", "_&&_", "_*_", "_+_", "_-_", "_/_", "_<=_", "_<_", "_==_", "_>=_", "_>_", "_?_:_"}
     | {"_[_]", "_||_", "@in", "@not_strictly_false"}
 )
-_MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
+_MACROS = frozenset({"all", "exists", "exists_one", "existsOne"})
+_COPYING = frozenset({"map", "filter"})
+"""Macros that make lists of lists: a few of them in a row make more of a short text than there is memory."""
+MAX_PLUS = 10
+"""How often things may be added: text that is added to itself grows with every time."""
 _TOKEN = re.compile(
     r"""(?P<comment>//)|(?P<text>[rR]"[^"]*"|[rR]'[^']*'|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
     r"""|(?P<word>[A-Za-z_]\w*)|(?P<sign>\S)""",
@@ -118,6 +122,8 @@ class _Scanned:
             raise ConditionError("Write text between single or double quotes, not between three of them.")
         tokens = list(_tokens(source))
         open_macros: list[bool] = []
+        if sum(sign == "+" for _, sign in tokens) > MAX_PLUS:
+            raise ConditionError(f"It adds more than {MAX_PLUS} times; it cannot.")
         for index, (sort, sign) in enumerate(tokens):
             if sort == "comment":
                 raise ConditionError("It cannot hold a comment; the name of the rule says what it is for.")
@@ -132,7 +138,11 @@ class _Scanned:
 
     def _opens_macro(self, tokens: list[tuple[str, str]], index: int, *, inside: bool) -> bool:
         before = [token for _, token in tokens[max(0, index - 2) : index]]
-        if tokens[index][1] != "(" or len(before) < 2 or before[0] != "." or before[1] not in _MACROS:
+        if tokens[index][1] != "(" or len(before) < 2 or before[0] != ".":
+            return False
+        if before[1] in _COPYING:
+            raise ConditionError(f"There is no {before[1]}; there are {', '.join(sorted(_MACROS))}.")
+        if before[1] not in _MACROS:
             return False
         if inside:
             raise ConditionError(f"{before[1]} stands inside another one of {', '.join(sorted(_MACROS))}; it cannot.")

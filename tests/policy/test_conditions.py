@@ -46,8 +46,6 @@ ANSWERS = [
     ("args.lines.exists(line, line.price > 6)", True),
     ("args.lines.all(line, line.price > 6)", False),
     ("args.lines.exists_one(line, line.price > 6)", True),
-    ("args.lines.map(line, line.price).filter(price, price > 5).size() == 1", True),
-    ("7 in args.lines.map(line, line.price)", True),
     ("has(args.note) && args.note == null", True),
     ("has(args.missing)", False),
     ("args['count'] % 2 == 1", True),
@@ -87,7 +85,10 @@ REFUSED = [
     ("args.x.foo()", "no function 'foo'"),
     ("now() > args.x", "no function 'now'"),
     ("args.a.all(x, args.b.all(y, x == y))", "inside another"),
-    ("args.a.map(x, x.filter(y, y > 1)).size() > 1", "inside another"),
+    ("args.a.all(x, x.exists(y, y > 1))", "inside another"),
+    ("args.a.map(x, x).size() > 1", "no map"),
+    ("args.a.filter(x, x > 1).size() > 1", "no filter"),
+    (" + ".join(["args.a"] * 12) + " == 1", "adds more than"),
     ("args.a.all( x , [args.b . exists (y, true)][0])", "inside another"),
     (" && ".join(["args.a.all(x, x > 1)"] * 5), "5 times"),
     ("args.a.matches(args.b)", "written out"),
@@ -101,7 +102,7 @@ REFUSED = [
     ("user", "true or false"),
     ("args", "true or false"),
     ("size(tags)", "true or false"),
-    ("args.a.map(x, x).exists(x, y)", "no 'y'"),
+    ("args.a.exists(x, y)", "no 'y'"),
 ]
 
 
@@ -145,7 +146,7 @@ def test_the_bounds_are_inclusive() -> None:
 
 
 COSTLY = [
-    ("args.a.map(x, x).filter(x, x > 0).map(x, x).filter(x, x > 0).size() > 5", {"a": list(range(499))}),
+    ("args.a.all(x, args.a.size() > 0) && args.a.exists(x, x > 497)", {"a": list(range(499))}),
     ("args.a.all(x, args.a.contains(x) || x in args.a)", {"a": list(range(499))}),
     ("args.a.exists(x, args.a == [x])", {"a": list(range(499))}),
     ("args.a.matches('^(a|b|ab|.*)*c$')", {"a": "ab" * 500_000}),
