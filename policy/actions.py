@@ -169,8 +169,16 @@ def _check_not_revived(live: Ruleset, tool: str, pin: str) -> None:
 
 @transaction.atomic
 def roll_back(tenant: Tenant, number: int, *, actor: User) -> Ruleset:
-    """Make an earlier version decide again, under a new number, for the tools as they were then. The draft stays."""
+    """Make an earlier version decide again, under a new number, for the tools as they were then. The draft stays.
+
+    Raises ValidationError where the tenant asks for a second person: nobody else looked at what comes back.
+    """
     _locked(tenant.pk)
+    if Tenant.objects.values_list("second_publisher", flat=True).get(pk=tenant.pk):
+        raise ValidationError(
+            f"{tenant.name} asks for a second person: write what v{number} says into the draft, and have somebody else "
+            "publish it."
+        )
     earlier = Ruleset.objects.filter(tenant=tenant, number=number).first()
     if earlier is None:
         raise ValidationError(f"{tenant.name} has no rules v{number}.")
