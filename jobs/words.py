@@ -12,10 +12,11 @@ STATUS, RESULT, CANCEL = "get_job_status", "get_job_result", "cancel_job"
 LONGEST_WAIT = 25
 """Seconds that get_job_status waits at the most; some hosts give up after thirty."""
 _MOST_PAUSE = 60.0
-_NOT_RELEASED = {
+_NOT_RUN = {
     "approval_denied": "a reviewer denied it. Do not call it again for the same thing; tell the person.",
     "tool_changed": "the tool was changed after this call was made. Call it again, so that what it is now is approved.",
-    "rules_changed": "by the rules of now somebody has to say yes first. Call it again.",
+    "rules_changed": "the rules changed since it was called. Call it again, so that it is judged by those of now.",
+    "denied": "a rule of this tenant does not allow it any more. Ask an admin of the tenant.",
 }
 
 
@@ -85,9 +86,9 @@ def why_nothing(job: View) -> str:
                 f"{job.tool} was not run: it leads elsewhere than when it was called. Ask an admin of "
                 "the tenant to publish it anew."
             )
-        case State.CANCELLED if job.reason in _NOT_RELEASED:
+        case State.CANCELLED if job.reason in _NOT_RUN:
             because = f" They said: {job.message}" if job.reason == "approval_denied" and job.message else ""
-            return f"{job.tool} was not run: {_NOT_RELEASED[job.reason]}{because}"
+            return f"{job.tool} was not run: {_NOT_RUN[job.reason]}{because}"
         case State.CANCELLED if job.reason == "killed":
             begun = "It may have taken partial effect." if job.attempts else "It was not run."
             return f"An admin stopped {job.tool}. {begun} Do not call it again; tell the person."

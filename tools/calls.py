@@ -214,9 +214,8 @@ async def prepare_tool(
     )
     refusal = outcome.check_arguments(tool, arguments, partial=partial)
     if refusal is None:
-        # What a preflight may still add to is judged by rules when it is whole; whether it may be used at all, now.
         ready = ready if partial else await _decided(ready)
-        refusal = lacks(caller, tool.subject) if partial else _against(ready)
+        refusal = _against_any(ready) if partial else _against(ready)
     if refusal is None and check is not None:
         refusal = check(tool)
     return await _charged(ready, refusal)
@@ -224,19 +223,32 @@ async def prepare_tool(
 
 async def _decided(ready: Ready) -> Ready:
     """The call with what was decided about it, and with its arguments as they would be run."""
-    caller, tool = ready.caller, ready.tool
-    windows = ready.rules.windows(caller, tool.subject)
-    facts = Facts(
+    windows = ready.rules.windows(ready.caller, ready.tool.subject)
+    facts = _facts(ready, await history.count(windows) if windows else _NOTHING_BEFORE)
+    decision = decide(ready.caller, ready.tool.subject, facts, ready.rules)
+    return replace(ready, decision=decision, arguments=dict(decision.arguments))
+
+
+def _facts(ready: Ready, before: Mapping[str, int]) -> Facts:
+    return Facts(
         arguments=ready.arguments,
         at=ready.accepted_at or datetime.datetime.now(datetime.UTC),
         address=ready.origin.address,
-        before=await history.count(windows) if windows else _NOTHING_BEFORE,
-        found=inspection.found(tool, ready.arguments),
-        gained=pins.gained(caller, tool),
+        before=before,
+        found=inspection.found(ready.tool, ready.arguments),
+        gained=pins.gained(ready.caller, ready.tool),
         agreed=ready.agreed,
     )
-    decision = decide(caller, tool.subject, facts, ready.rules)
-    return replace(ready, decision=decision, arguments=dict(decision.arguments))
+
+
+def _against_any(ready: Ready) -> Refusal | None:
+    """What speaks against the call whatever a preflight may still add to its arguments. What rules say of arguments is
+    asked when they are whole."""
+    caller, tool = ready.caller, ready.tool
+    refusal = lacks(caller, tool.subject)
+    if refusal is None:
+        refusal = ready.rules.denied(caller, tool.subject, _facts(ready, _NOTHING_BEFORE))
+    return _with_door(caller, tool, refusal) if refusal is not None else None
 
 
 def _against(ready: Ready) -> Refusal | None:
@@ -271,14 +283,16 @@ async def _charged(ready: Ready, refusal: Refusal | None) -> Ready | Pending | R
     costs a check and an entry."""
     tool, decision = ready.tool, ready.decision
     runs = refusal is None and decision is not None and decision.runs
+    asks = decision is not None and decision.effect is Effect.CONFIRM
     charged = await take(
         ready.caller,
         tool.subject,
         ready.limits,
         call=ready.id,
-        digest=ready.digest if counts_repeats(ready.limits) else "",
+        # The same call comes again once its person has said yes, and waits for them each time.
+        digest=ready.digest if not asks and counts_repeats(ready.limits) else "",
         runs=tool.timeout if runs and tool.lasting is None else None,
-        spends=decision is None or decision.effect is not Effect.CONFIRM,
+        spends=refusal is None and decision is not None and not asks,
     )
     refusal = charged if isinstance(charged, Refusal) else refusal
     if refusal is not None:
@@ -296,10 +310,11 @@ async def agree(pending: Pending, agreed: Agreed) -> Ready | Refusal:
     return await _to_run(replace(pending.ready, decision=decision, agreed=agreed), spends=spends)
 
 
-async def _to_run(ready: Ready, *, spends: bool = False) -> Ready | Refusal:
-    """Charge what running takes for a call that was charged for being made; a job is when a worker takes it up."""
-    runs = ready.tool.timeout if ready.tool.lasting is None else None
-    charged = await take_run(ready.caller, ready.tool.subject, ready.limits, call=ready.id, runs=runs, spends=spends)
+async def _to_run(ready: Ready, *, spends: bool, runs: bool = True) -> Ready | Refusal:
+    """Charge what running takes for a call that was charged for being made, and what it spends where that was left out.
+    runs: False for what is held; a job is charged when a worker takes it up."""
+    seconds = ready.tool.timeout if runs and ready.tool.lasting is None else None
+    charged = await take_run(ready.caller, ready.tool.subject, ready.limits, call=ready.id, runs=seconds, spends=spends)
     return await refuse(ready, charged) if isinstance(charged, Refusal) else replace(ready, charged=charged)
 
 
@@ -327,9 +342,12 @@ async def complete(
     if refusal is not None:
         return await refuse(whole, refusal)
     decision = whole.decision
-    if decision is not None and not decision.runs:
-        return Pending(ready=whole, decision=decision)
-    return await _to_run(whole)
+    if decision is None or decision.runs:
+        return await _to_run(whole, spends=True)
+    if decision.effect is Effect.REVIEW:
+        spent = await _to_run(whole, spends=True, runs=False)
+        return spent if isinstance(spent, Refusal) else Pending(ready=spent, decision=decision)
+    return Pending(ready=whole, decision=decision)
 
 
 async def execute(
@@ -359,22 +377,16 @@ async def execute(
 
 async def _again(ready: Ready) -> Ready | Refusal:
     """An attempt at a job, decided by what holds now, but for the moment and the place that its call came from. Its
-    arguments are what was accepted, so that rules which change them are not asked a second time."""
-    facts = Facts(
-        arguments=ready.arguments,
-        at=ready.accepted_at or datetime.datetime.now(datetime.UTC),
-        address=ready.origin.address,
-        found=inspection.found(ready.tool, ready.arguments),
-        gained=pins.gained(ready.caller, ready.tool),
-        agreed=ready.agreed,
-    )
-    decision = decide(ready.caller, ready.tool.subject, facts, ready.rules)
+    arguments are what was accepted, which rules have changed already: one that would change them now is a new one, and
+    what was judged would not be what runs."""
+    decision = decide(ready.caller, ready.tool.subject, _facts(ready, _NOTHING_BEFORE), ready.rules)
     if decision.refusal is not None:
         return decision.refusal
-    if not decision.runs:
+    if decision.changed or not decision.runs:
         return Refusal(
             reason="rules_changed",
-            message=f"{ready.tool.name} was not run: by the rules of now somebody has to say yes first. Call it again.",
+            message=f"{ready.tool.name} was not run: the rules changed since it was called. Call it again, so that it "
+            "is judged by those of now.",
         )
     charged = await take_run(ready.caller, ready.tool.subject, ready.limits, call=ready.id, runs=ready.tool.timeout)
     return charged if isinstance(charged, Refusal) else replace(ready, charged=charged, decision=decision)

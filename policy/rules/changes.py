@@ -1,5 +1,6 @@
 """Changing arguments: places in them, and what a transform does there. Nothing is changed in place."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -98,8 +99,13 @@ def _set(value: Any, old: Any) -> Any:
 
 
 def _same(old: Any, new: Any) -> bool:
-    """Equal as JSON, where true is not 1; for containers only when they are one object."""
-    return old is new or (type(old) is type(new) and isinstance(old, str | int | float) and old == new)
+    """Equal as JSON, where true is not 1."""
+    return old is new or (type(old) is type(new) and _as_json(old) == _as_json(new))
+
+
+def _as_json(value: Any) -> Any:
+    """Something that is equal for equal JSON alone: containers as their text."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
 
 
 def remove(old: Any) -> Any:

@@ -82,6 +82,17 @@ class Rules:
             return decision
         return self._retried(decision, decider, Moment(caller, subject, facts))
 
+    def denied(self, caller: Caller, subject: Subject, facts: Facts) -> Refusal | None:
+        """The Refusal, where the call is denied whatever its arguments are: asked before they are whole."""
+        moment = Moment(caller, subject, facts)
+        for level in self._selection(caller, subject).levels:
+            known = [one for one in level.deciders if one.spec.condition is None and one.matches(moment)]
+            if known and known[0].spec.effect is Effect.DENY:
+                return _refusal(known[0].spec, caller)
+            if known or any(one.spec.condition is not None for one in level.deciders):
+                return None
+        return None
+
     def explain(self, caller: Caller, subject: Subject, facts: Facts) -> list[tuple[str, str]]:
         """Every rule in the order in which they are asked, with what came of it as a sentence."""
         if not self._matchers:

@@ -10,6 +10,7 @@ from policy.models import Limit
 from tests.cast import Cast
 from tests.gateway.following import DECLARED, follow
 from tests.host import Answer, Host
+from tests.jobs import review
 from tests.jobs.desk import Desk, desk
 from tests.ledger import calls
 from tools import calls as business
@@ -53,6 +54,28 @@ def refusals(cast: Cast) -> list[str]:
 def limited(cast: Cast, to: int) -> None:
     with cast.see(cast.acme):
         Limit.objects.create(tenant=cast.acme, per="member", most=to, seconds=3600)
+
+
+@pytest.mark.parametrize("priority", [0, 900])
+def test_what_a_rule_denies_whatever_its_arguments_never_reaches_it(
+    cast: Cast, host: Make, notes: Path, priority: int
+) -> None:
+    cast.tool(cast.acme, NAME)
+    review.publish(cast, name="Not here", effect="deny", priority=priority, spec={"what": {"tools": [NAME]}})
+    told = ask(host(), notes).result
+    assert (told["isError"], told["_meta"]["mcphub/refusal"]["reason"]) == (True, "denied")
+    assert (runs(notes), refusals(cast)) == ([], ["denied"])
+
+
+def test_what_a_rule_says_of_arguments_is_asked_once_they_are_whole(cast: Cast, host: Make, notes: Path) -> None:
+    cast.tool(cast.acme, NAME)
+    spec = {"what": {"tools": [NAME]}, "if": "args.name == 'Ada'"}
+    review.publish(cast, name="Not Ada", effect="deny", spec=spec)
+    mine = host()
+    asked = ask(mine, notes)
+    assert asked.result["resultType"] == "input_required"
+    told = ask(mine, notes, inputResponses=ADA, requestState=asked.result["requestState"]).result
+    assert told["_meta"]["mcphub/refusal"]["reason"] == "denied"
 
 
 @pytest.mark.parametrize("wrong", [{"number": "three"}, {"name": 5}, {"stray": 1}])

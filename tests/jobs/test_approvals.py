@@ -321,6 +321,17 @@ RIVALS: dict[str, Callable[[Review, Placed], Any]] = {
 }
 
 
+def test_what_a_newer_rule_would_change_does_not_run_as_it_was_approved(scene: Review) -> None:
+    job = scene.call("was approved")
+    moved = {"set": "path", "to": str(scene.path / "elsewhere")}
+    spec = {"what": {"tools": ["leave_a_mark"]}, "transform": [moved]}
+    publish(scene.cast, name="Marks go elsewhere", effect="transform", priority=500, spec=spec)
+    assert scene.decide(job, "approve", scene.cast.anna) == "done"
+    row = job.until_ended()
+    assert (row["state"], row["reason"]) == ("cancelled", "rules_changed")
+    assert (left(scene, "was approved"), left(scene, "elsewhere")) == ([], [])
+
+
 @pytest.mark.parametrize("rival", RIVALS)
 def test_an_approval_that_races_with_another_end_leaves_exactly_one_of_them(scene: Review, rival: str) -> None:
     for number in range(4):
