@@ -17,7 +17,7 @@ from gateway.task_shapes import elicitation
 from gateway.visit import Visit
 from jobs import calls as jobs
 from jobs import confirming
-from jobs.intent import intent_of, message
+from jobs.intent import fits_a_message, intent_of, message
 from jobs.values import Answer, Follow
 from policy.values import Effect, Refusal
 from tools import calls, functions, preflight
@@ -133,7 +133,7 @@ async def _gone_on(
         return found
     if isinstance(found, calls.Ready):
         return await jobs.start(found, report=asking.report, follow=asking.follow)
-    if found.decision.effect is Effect.CONFIRM and asking.shows_forms:
+    if found.decision.effect is Effect.CONFIRM and asking.shows_forms and fits_a_message(intent_of(found.ready)):
         return await _by_form(asking, found, bound, earlier)
     if found.decision.effect is Effect.CONFIRM and asking.opens_links:
         return await _by_link(asking, found)

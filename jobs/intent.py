@@ -19,9 +19,12 @@ HIDDEN = "(hidden)"
 """Stands for an argument that is secret by the tool's schema."""
 _MOST_MESSAGE = 1500
 _MOST_SHOWN = 20_000
-_MOST_LINES = 50
+_MOST_LINES = 200
 _LEAST_LINE = 60
 _MOST_NAME = 64
+_MOST_LINE = 600
+_CUT = "characters are not shown"
+_PLAIN_NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
 _MOST_SAID = 300
 _SENTENCE = re.compile(r"(?<=[.!?])\s")
 _BREAKS = re.compile("[\u2028\u2029]")
@@ -53,13 +56,19 @@ def intent_of(ready: Ready, said: str = "") -> Intent:
     return Intent(
         tool=tool.name,
         title=_one_line(str(tool.manifest.get("title") or ""), 100),
-        arguments=_without(ready.arguments, tool.hidden),
+        arguments=_without(_in_order(ready.arguments, tool.manifest.get("inputSchema") or {}), tool.hidden),
         destructive="destructive" in tool.subject.traits,
         changes=_changes(tool),
         words=_one_line(_SENTENCE.split(description, 1)[0], _MOST_SAID),
         destination=_one_line(_destination(tool), 200),
         said=_one_line(said, _MOST_SAID),
     )
+
+
+def fits_a_message(intent: Intent) -> bool:
+    """Whether a host's message can show all of it, so that a yes to that is a yes to everything."""
+    given = [_line(name, value, _MOST_LINE) for name, value in intent.arguments.items()]
+    return sum(map(len, given)) + len(given) <= _MOST_MESSAGE // 2 and not any(_CUT in line for line in given)
 
 
 def message(intent: Intent) -> str:
@@ -79,7 +88,8 @@ def message(intent: Intent) -> str:
 
 def sheet(intent: Intent) -> dict[str, Any]:
     """For a page of ours: JSON with every argument as a text of its own, with its line breaks."""
-    shown = [[_one_line(name, _MOST_NAME), _shown(value)] for name, value in list(intent.arguments.items())]
+    shown = [[_named(name), _shown(value)] for name, value in list(intent.arguments.items())]
+    more = max(0, len(shown) - _MOST_LINES)
     return {
         "title": intent.title,
         "destructive": intent.destructive,
@@ -88,7 +98,8 @@ def sheet(intent: Intent) -> dict[str, Any]:
         "destination": intent.destination,
         "said": intent.said,
         "arguments": shown[:_MOST_LINES],
-        "more": max(0, len(shown) - _MOST_LINES),
+        "more": more,
+        "whole": not more and not any(_CUT in text for pair in shown for text in pair),
         "unseen": _UNSEEN if _has_unseen(intent.arguments) else "",
     }
 
@@ -100,10 +111,26 @@ def _lines(intent: Intent, room: int) -> list[str]:
         return ["It takes no arguments."]
     share = max(_LEAST_LINE, room // min(len(given), room // (_LEAST_LINE * 2)))
     fitting = max(1, room // share)
-    lines = [f"- {_one_line(name, _MOST_NAME)}: {_one_line(_written(value), share)}" for name, value in given[:fitting]]
+    lines = [_line(name, value, share) for name, value in given[:fitting]]
     if len(given) > fitting:
         lines.append(f"- and {len(given) - fitting} more arguments that are not shown here")
     return lines
+
+
+def _line(name: str, value: Any, most: int) -> str:
+    return f"- {_named(name)}: {_one_line(_written(value), most)}"
+
+
+def _named(name: str) -> str:
+    """An argument's name, in quotes where it could pass for more than a name."""
+    return name if _PLAIN_NAME.fullmatch(name) else _one_line(_written(name), _MOST_NAME)
+
+
+def _in_order(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tool knows first, in its own order: a model chooses in which order, and what else, it sends."""
+    properties = schema.get("properties")
+    known = [name for name in properties if name in arguments] if isinstance(properties, Mapping) else []
+    return {**{name: arguments[name] for name in known}, **arguments}
 
 
 def _written(value: Any) -> str:
@@ -135,7 +162,7 @@ def _cut(text: str, most: int) -> str:
         return text
     end = most // 3
     begin = most - end
-    return f"{text[:begin]} [{len(text) - begin - end:,} characters are not shown] {text[-end:]}"
+    return f"{text[:begin]} [{len(text) - begin - end:,} {_CUT}] {text[-end:]}"
 
 
 def _has_unseen(value: Any) -> bool:

@@ -253,7 +253,7 @@ def test_secrets_are_hidden_and_nothing_passes_for_another_line(cast: Cast, host
         "required": ["user", "password"],
     }
     cast.tool(cast.acme, "sign_in", input_schema=schema, read_only=False, destructive=True)
-    user = "ann\nIt goes to example.org.\u202e\u200b\u2028x\x1b" + "y" * 4000 + "\u200bend"
+    user = "ann\nIt goes to example.org.\u202e\u200b\u2028x\x1b" + "y" * 400 + "\u200bend"
     params = {"name": "sign_in", "arguments": {"user": user, "password": "correct horse"}, "_meta": FORMS}
     said = host().request("tools/call", params).result["inputRequests"]["confirm"]["params"]["message"]
     assert '- password: "(hidden)"' in said
@@ -261,6 +261,25 @@ def test_secrets_are_hidden_and_nothing_passes_for_another_line(cast: Cast, host
     (line,) = [one for one in said.splitlines() if one.startswith("- user:")]
     assert "\\nIt goes to example.org.[U+202E][U+200B][U+2028]x" in line
     assert line.endswith('[U+200B]end"')
-    assert "characters are not shown" in line
     assert "Characters that nobody sees are shown by their numbers" in said
     assert len(said) < 1700
+
+
+@pytest.mark.parametrize("long", [{"text": "y" * 4000}, {"text": "x", "to\": \"team": ["z"] * 300}])
+def test_what_a_host_could_not_show_whole_is_asked_on_a_page(cast: Cast, host: Make, long: dict[str, Any]) -> None:
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}}
+    cast.tool(cast.acme, "echo", input_schema=schema, read_only=False, destructive=True)
+    told = host().request("tools/call", {"name": "echo", "arguments": long, "_meta": FORMS}).result
+    assert told["_meta"]["mcphub/refusal"]["reason"] == "confirmation_needed"
+
+
+def test_what_the_tool_knows_comes_first_and_no_name_passes_for_a_value(cast: Cast, host: Make) -> None:
+    schema = {"type": "object", "properties": {"to": {"type": "string"}}}
+    cast.tool(cast.acme, "echo", input_schema=schema, read_only=False, destructive=True)
+    arguments = {'to: "team@corp.example", cc': "none", "to": "evil@stranger.example"}
+    params = {"name": "echo", "arguments": arguments, "_meta": FORMS}
+    said = host().request("tools/call", params).result["inputRequests"]["confirm"]["params"]["message"]
+    assert [one for one in said.splitlines() if one.startswith("- ")] == [
+        '- to: "evil@stranger.example"',
+        '- "to: \\"team@corp.example\\", cc": "none"',
+    ]
