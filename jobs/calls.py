@@ -88,10 +88,11 @@ async def wait_for_yes(pending: calls.Pending, *, report: Report, follow: Follow
 
 
 async def run_confirmed(pending: calls.Pending, yes: confirming.Yes, *, report: Report, follow: Follow) -> Answer:
-    """Run what its person said yes to on the page. The answer is not used up by a refusal."""
+    """Run what its person said yes to on the page. The answer is not used up by a limit or a full queue; what was to
+    run and was stopped may have taken effect, so that it was."""
     ready = await calls.agree(pending, CONFIRMED)
     answer = ready if isinstance(ready, Refusal) else await start(ready, report=report, follow=follow)
-    if isinstance(answer, Refusal):
+    if isinstance(ready, Refusal) or (isinstance(answer, Refusal) and ready.tool.lasting is not None):
         await confirming.give_back(yes, pending.ready.caller.tenant_id)
     return answer
 
