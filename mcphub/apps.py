@@ -61,6 +61,7 @@ FUNCTIONS = (
     "jobs_kill(text, bigint, bigint, text)",
     "oversight_killed(bigint[], bigint[], text[], bigint[], bigint[])",
     "oversight_tenants()",
+    "oversight_living()",
 )
 
 

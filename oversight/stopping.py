@@ -15,13 +15,14 @@ from oversight.models import Switch
 
 _LOOKED_AT = datetime.timedelta(hours=2)
 # How long a call may have run before the switch was thrown is how long its tool may take; so far back is looked, and a
-# minute on, for calls that were let in before. What is called later was switched on again elsewhere.
+# minute on, for calls that were let in before. What is called later was switched on again elsewhere. What a process
+# that is gone had begun does not run any more, whether or not the ledger says so yet.
 _CALLS = """
 WITH bound AS (
     SELECT least(interval '2 hours', make_interval(secs => coalesce(max(v.timeout), 0)) + interval '2 minutes') AS past
     FROM tools_version v WHERE v.tenant_id = ANY (%(tenants)s) AND v.runs = 'inline'
 ), begun AS MATERIALIZED (
-    SELECT s.call_id FROM audit_entry s
+    SELECT s.call_id, s.instance_id FROM audit_entry s
     WHERE s.tenant_id = ANY (%(tenants)s) AND s.at > %(thrown_at)s - (SELECT past FROM bound)
         AND s.at < %(thrown_at)s + interval '1 minute' AND s.event = 'call.started' AND s.subject NOT LIKE 'job %%'
         AND CASE %(sort)s
@@ -33,7 +34,8 @@ WITH bound AS (
             WHEN 'user' THEN s.actor = (SELECT u.username FROM tenants_user u WHERE u.id = %(target)s)
             ELSE true END
 )
-SELECT count(*) FILTER (WHERE e.at IS NULL), max(e.at), count(*) FILTER (WHERE e.detail ? 'thread')
+SELECT count(*) FILTER (WHERE e.at IS NULL AND b.instance_id = ANY (oversight_living())), max(e.at),
+    count(*) FILTER (WHERE e.detail ? 'thread')
 FROM begun b LEFT JOIN LATERAL (
     SELECT e.at, e.detail FROM audit_entry e WHERE e.call_id = b.call_id AND e.event <> 'call.started'
     ORDER BY e.at LIMIT 1

@@ -1,4 +1,5 @@
-"""Which calls that run belong to something that was switched off, and the tenants a kill from the command line spans."""
+"""Which calls that run belong to something that was switched off, who runs any, and the tenants a kill from the command
+line spans."""
 
 from django.db import migrations
 
@@ -30,6 +31,9 @@ KILLED = """
 # staff yet, or no longer.
 TENANTS = "SELECT coalesce(array_agg(t.id ORDER BY t.id), '{}') FROM tenants_tenant t"
 
+# Random ids of processes and nothing else: what a call of another process had started, nobody runs.
+LIVING = "SELECT coalesce(array_agg(i.id), '{}') FROM audit_instance i"
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -47,4 +51,5 @@ class Migration(migrations.Migration):
             volatility="VOLATILE ROWS 10",
         ),
         definer("oversight_tenants()", "bigint[]", TENANTS, volatility="STABLE"),
+        definer("oversight_living()", "uuid[]", LIVING, volatility="STABLE"),
     ]

@@ -359,6 +359,7 @@ DEFINERS = {
     "jobs_kill": "asks open jobs of the transaction's own tenants to stop; answers a number",
     "oversight_killed": "which of the calls that are named are to stop, by their place in the question",
     "oversight_tenants": "ids of the tenants, for the command line",
+    "oversight_living": "ids of the processes that live, which are random",
     "jobs_tell": "adds a job's row to the ledger",
     "jobs_announce": "queues what a job's hooks are told",
     "jobs_outcome": "a word for a word",
