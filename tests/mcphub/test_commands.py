@@ -172,7 +172,8 @@ def test_demo_twice_keeps_data_and_edits() -> None:
 def _no_other_jobs() -> None:
     """Other tests leave some that no key opens."""
     with as_owner() as conn:
-        conn.execute("DELETE FROM jobs_delivery; DELETE FROM jobs_callback; DELETE FROM jobs_job")
+        conn.execute("DELETE FROM jobs_delivery; DELETE FROM jobs_callback")
+        conn.execute("DELETE FROM jobs_note; DELETE FROM jobs_approval; DELETE FROM jobs_job")
 
 
 @pytest.mark.usefixtures("_no_other_jobs")

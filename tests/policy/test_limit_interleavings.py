@@ -198,9 +198,9 @@ def test_what_a_killed_process_held_is_free_when_it_has_expired() -> None:
     async def play() -> int:
         async with database():
             assert (await refused([slots])).reason == "too_many_at_once"
-            pushed_back([slots, data], 89)
+            pushed_back([slots, data], 60)
             await refused([slots])
-            pushed_back([slots, data], 2)
+            pushed_back([slots, data], 40)
             free = await let_in([slots], times=5)
             await refused([data])  # what it may have sent counts
             return free

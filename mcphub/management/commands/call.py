@@ -37,7 +37,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         arguments = _arguments(options["arguments"])
         if Stop.objects.exists():
-            raise CommandError("Everything on this hub is stopped; `manage.py kill everything --lift` ends that.")
+            raise CommandError("The hub is stopped by a kill switch; `manage.py kill everything --lift` ends that.")
         with tenant_of(options["tenant"]) as tenant:
             username = options["username"] or _owner(tenant.pk)
             caller = caller_of(member_of(tenant, username), credential="cli", client="manage.py")

@@ -242,9 +242,9 @@ def test_no_text_is_slow_and_twice_as_much_takes_about_twice_as_long(piece: str)
 
 def _seconds(text: str) -> float:
     def once() -> float:
-        begun = time.perf_counter()
+        begun = time.process_time()
         attacks.found(text, ALL)
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     return min(once() for _ in range(2))
 
