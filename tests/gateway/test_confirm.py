@@ -265,7 +265,7 @@ def test_secrets_are_hidden_and_nothing_passes_for_another_line(cast: Cast, host
     assert len(said) < 1700
 
 
-@pytest.mark.parametrize("long", [{"text": "y" * 4000}, {"text": "x", "to\": \"team": ["z"] * 300}])
+@pytest.mark.parametrize("long", [{"text": "y" * 4000}, {"text": "x", 'to": "team': ["z"] * 300}])
 def test_what_a_host_could_not_show_whole_is_asked_on_a_page(cast: Cast, host: Make, long: dict[str, Any]) -> None:
     schema = {"type": "object", "properties": {"text": {"type": "string"}}}
     cast.tool(cast.acme, "echo", input_schema=schema, read_only=False, destructive=True)

@@ -4,6 +4,7 @@ By the hub's own function, in a transaction that nobody else sees and that is ta
 """
 
 from tests.cast import Cast
+from tests.jobs.desk import keep_workers_away
 from tests.jobs.place import place
 from tests.jobs.queues import Queue, queue_fixture
 from tests.postgres import CANCEL, as_owner, rows
@@ -140,10 +141,12 @@ def test_what_is_given_back_after_it_was_asked_to_stop_ends(queue: Queue) -> Non
 def test_nobody_waits_for_a_transaction_that_is_at_the_next_job(cast: Cast) -> None:
     """Its process may have stopped there."""
     here, tool = place(cast), cast.tool(cast.acme, "leave_a_mark", runs="background")
+    keep_workers_away(cast, cast.acme)
     first, second = (here.accept(tool, {"path": "/nowhere"}, priority=priority) for priority in (1, 0))
     with as_owner(autocommit=False) as person, as_owner(autocommit=False) as worker:
         rows(person, CANCEL, cast.acme.pk, first.id, cast.acme.pk)
         worker.execute("SET LOCAL lock_timeout = '5s'")
+        worker.execute("UPDATE jobs_allowance SET running = 1 WHERE tenant_id = %s", [cast.acme.pk])
         assert rows(worker, "SELECT job FROM jobs_claim(gen_random_uuid(), 60, 0, 1000)") == [(second.id,)]
         worker.rollback()
         person.commit()
