@@ -81,6 +81,16 @@ def _counted(many: int, what: str) -> str:
     return f"{many} {what}{'' if many == 1 else 's'}" if many else ""
 
 
+def _sees_all() -> bool:
+    """Whether every tenant is in the scope of who looks: what one tenant's admin finds is not said for the others."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT oversight_tenants() <@"
+            " coalesce(nullif(current_setting('mcphub.tenants', true), ''), '{}')::bigint[]"
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def progress(switch: Switch) -> Progress:
     """How far it is now; kept with the switch once nothing is left. Runs in the scope of the tenants it touches.
 
@@ -105,6 +115,8 @@ def progress(switch: Switch) -> Progress:
     if calls or jobs:
         return Progress(calls=calls, jobs=jobs, threads=threads, stopped_at=None)
     stopped_at = max(one for one in (switch.thrown_at, last_call, last_job) if one is not None)
+    if switch.tenant_id is None and not _sees_all():
+        return Progress(calls=0, jobs=0, threads=threads, stopped_at=stopped_at)  # of what the reader sees of it
     Switch.objects.filter(pk=switch.pk, stopped_at=None, thrown_at=switch.thrown_at).update(stopped_at=stopped_at)
     switch.stopped_at = stopped_at
     return Progress(calls=0, jobs=0, threads=threads, stopped_at=stopped_at)

@@ -22,6 +22,8 @@ from tenants.queries import PRIVILEGED
 from tenants.standing import Standing
 
 Sort = Switch.Sort
+JOBS_AT_ONCE = 5000
+"""How many `jobs_kill` cancels in one statement."""
 COMMAND = "cli"
 """Who acts, in the ledger, for the command line."""
 
@@ -102,10 +104,16 @@ def _now() -> datetime.datetime:
 
 
 def _cancel_jobs(thing: Thing, by: str) -> int:
-    tenant_id = thing.tenant.pk if thing.tenant is not None else None
+    """How many there were. A batch after the other, each a statement with its own time."""
+    asked = [thing.sort, thing.target or None, thing.tenant.pk if thing.tenant is not None else None, by]
+    cancelled = 0
     with connection.cursor() as cursor:
-        cursor.execute("SELECT jobs_kill(%s, %s, %s, %s)", [thing.sort, thing.target or None, tenant_id, by])
-        return int(cursor.fetchone()[0])
+        while True:
+            cursor.execute("SELECT jobs_kill(%s, %s, %s, %s)", asked)
+            batch = int(cursor.fetchone()[0])
+            cancelled += batch
+            if batch < JOBS_AT_ONCE:
+                return cancelled
 
 
 def _record(thing: Thing, verb: str, actor: str, note: str) -> None:

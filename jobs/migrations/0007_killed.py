@@ -12,7 +12,9 @@ _policies = import_module("jobs.migrations.0002_policies")
 # the tenants of the transaction and no others, which are those whose jobs row-level security would let the hub's role
 # change anyway: a tenant's admin has one tenant in sight, platform staff all. It is a function for the ledger's sake,
 # as nothing else may write entries of jobs. What has not been claimed ends at once; what runs is asked to stop. One
-# kill at a time, so that two do not wait for each other's rows.
+# kill at a time, so that two do not wait for each other's rows; and no row is waited for, as nothing may keep a switch
+# from being thrown: a job that somebody else is at ends by its standing, when a worker takes it up or shows life. Five
+# thousand at a time, as a statement has its time; whoever calls it does so again until there are fewer.
 KILL = f"""
 DECLARE
     one record;
@@ -25,17 +27,20 @@ BEGIN
             state = CASE WHEN j.state IN ('queued', 'awaiting_approval') THEN 'cancelled' ELSE j.state END,
             ended_at = CASE WHEN j.state IN ('queued', 'awaiting_approval') THEN moment END,
             expires_at = CASE WHEN j.state IN ('queued', 'awaiting_approval') THEN moment + j.keep END
-        WHERE j.tenant_id = {VISIBLE} AND (tenant IS NULL OR j.tenant_id = tenant) AND j.cancel_at IS NULL
-            AND j.state IN ('queued', 'awaiting_approval', 'running', 'input_required')
-            AND CASE sort
-                WHEN 'tool' THEN j.version_id IN (SELECT v.id FROM tools_version v WHERE v.tool_id = target)
-                WHEN 'connection' THEN
-                    j.version_id IN (SELECT v.id FROM tools_version v WHERE v.connection_id = target)
-                WHEN 'client' THEN j.credential = 'client:' || target
-                    OR j.credential IN (SELECT 'app:' || o.id FROM access_consent o WHERE o.client_id = target)
-                WHEN 'user' THEN j.member_id IN (SELECT m.id FROM tenants_member m WHERE m.user_id = target)
-                WHEN 'tenant' THEN j.tenant_id = target
-                ELSE sort = 'everything' END
+        WHERE j.id IN (
+            SELECT k.id FROM jobs_job k
+            WHERE k.tenant_id = {VISIBLE} AND (tenant IS NULL OR k.tenant_id = tenant) AND k.cancel_at IS NULL
+                AND k.ended_at IS NULL
+                AND CASE sort
+                    WHEN 'tool' THEN k.version_id IN (SELECT v.id FROM tools_version v WHERE v.tool_id = target)
+                    WHEN 'connection' THEN
+                        k.version_id IN (SELECT v.id FROM tools_version v WHERE v.connection_id = target)
+                    WHEN 'client' THEN k.credential = 'client:' || target
+                        OR k.credential IN (SELECT 'app:' || o.id FROM access_consent o WHERE o.client_id = target)
+                    WHEN 'user' THEN k.member_id IN (SELECT m.id FROM tenants_member m WHERE m.user_id = target)
+                    WHEN 'tenant' THEN k.tenant_id = target
+                    ELSE sort = 'everything' END
+            LIMIT 5000 FOR UPDATE SKIP LOCKED)
         RETURNING j.id, j.tenant_id, j.state
     LOOP
         many := many + 1;
@@ -139,6 +144,10 @@ class Migration(migrations.Migration):
         ("access", "0007_pins"),
     ]
     operations = [
+        # The few that are open among the many that are kept for their history.
+        migrations.RunSQL(
+            "CREATE INDEX jobs_open ON jobs_job (tenant_id) WHERE ended_at IS NULL;", "DROP INDEX jobs_open;"
+        ),
         definer("jobs_kill(sort text, target bigint, tenant bigint, by_whom text)", "bigint", KILL, language="plpgsql"),
         *_replaced(),
     ]

@@ -123,6 +123,18 @@ def test_while_everything_is_stopped_no_job_is_taken_up_and_nothing_is_delivered
         assert due or Delivery.objects.get(hook=hook).attempts
 
 
+def test_a_job_that_somebody_is_at_does_not_keep_a_switch_from_being_thrown(scene: Scene) -> None:
+    scene.linger = lasting(scene.cast, "shout")
+    task = start(scene.host(), "shout", text="hello")
+    with as_owner(autocommit=False) as somebody:
+        somebody.execute("SELECT FROM jobs_job WHERE id = %s FOR UPDATE", [task["taskId"]])
+        scene.throw("tool")
+        somebody.rollback()
+    assert _row(task)["state"] == "queued"
+    with as_owner() as conn:
+        assert rows(conn, "SELECT enabled FROM tools_tool WHERE id = %s", scene.linger.pk) == [(False,)]
+
+
 def _due() -> dict[str, Any]:
     return {"attempts": 0, "created_at": timezone.now(), "due_at": timezone.now(), "said": ""}
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from django.test import Client as Browser
 from django.urls import reverse
+from django.utils import timezone
 
 from oversight.models import Switch
+from oversight.stopping import progress
 from oversight.things import Thing
 from tenants.models import User
 from tests.cast import Cast
@@ -185,6 +187,17 @@ def test_the_page_counts_calls_and_says_when_the_last_had_stopped(scene: Scene, 
             lambda: found if "all stopped" in (found := staff.get(f"{LIST}{switch.pk}/live/").text) else "", within=5
         )
     assert re.search(r"all stopped after \d\.\d s", told)
+
+
+def test_what_one_tenants_admin_sees_is_not_said_for_all(scene: Scene) -> None:
+    with everywhere():
+        switch = Switch.objects.create(sort="everything", label="Everything", thrown_at=timezone.now())
+    with scene.cast.see(scene.cast.beta):
+        progress(switch)
+    with everywhere():
+        switch.refresh_from_db()
+        assert switch.stopped_at is None
+        switch.delete()
 
 
 def test_the_page_admits_that_a_thread_runs_on(scene: Scene, tmp_path: Path) -> None:
