@@ -1,6 +1,7 @@
 """The pages of kill switches: who may throw which, what they say of it, and what becomes of it."""
 
 import re
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -208,21 +209,18 @@ def test_the_page_admits_that_a_thread_runs_on(scene: Scene, tmp_path: Path) -> 
         assert "1 function ran in a thread, which nothing can stop from outside." in page
 
 
-def test_a_call_that_was_left_by_a_dead_process_counts_until_it_is_declared_so(scene: Scene) -> None:
+def test_a_call_counts_for_as_long_as_its_process_is_not_known_to_be_gone(scene: Scene) -> None:
+    process = uuid.uuid4()
     with as_owner() as conn:
+        conn.execute("INSERT INTO audit_instance (id, host, pid) VALUES (%s, 'silent', 1)", [process])
         conn.execute(
-            "INSERT INTO audit_entry (at, tenant_id, event, call_id, tool, version) VALUES"
-            " (clock_timestamp(), %s, 'call.started', gen_random_uuid(), 'linger', 1)",
-            [scene.cast.acme.pk],
+            "INSERT INTO audit_entry (at, tenant_id, event, call_id, instance_id, tool, version) VALUES"
+            " (clock_timestamp(), %s, 'call.started', gen_random_uuid(), %s, 'linger', 1)",
+            [scene.cast.acme.pk, process],
         )
         switch = scene.throw("tool")
         assert "stopping: 1 call left" in _with(scene, switch, "stopping")
-        conn.execute(
-            "INSERT INTO audit_entry (at, tenant_id, event, call_id, tool, version)"
-            " SELECT clock_timestamp(), tenant_id, 'call.interrupted', call_id, tool, 1 FROM audit_entry"
-            " WHERE tenant_id = %s AND event = 'call.started'",
-            [scene.cast.acme.pk],
-        )
+        conn.execute("DELETE FROM audit_instance WHERE id = %s", [process])
     assert "all stopped" in _with(scene, switch, "all stopped")
 
 
