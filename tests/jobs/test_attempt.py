@@ -118,7 +118,8 @@ def test_a_job_that_was_claimed_and_not_begun_always_runs_again(
         job = place(cast).accept(tool, {"path": str(tmp_path / "marks")})
         with as_owner() as conn:
             conn.execute(
-                "UPDATE jobs_job SET state = 'running', fence = 1, attempts = 1, lease_until = now() WHERE id = %s",
+                "UPDATE jobs_job SET state = 'running', fence = 1, attempts = 1,"
+                " lease_until = now() + interval '1 hour' WHERE id = %s",
                 [job.id],
             )
         lose_lease(job)
