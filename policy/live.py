@@ -1,5 +1,6 @@
 """What a tenant's policy is now, for who has no catalog at hand: workers, which run one job of many tenants each."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,8 +42,9 @@ async def _load(tenant_id: int) -> tuple[int, Policy]:
     async with db.tenant_transaction(tenant_id) as conn:
         cursor = await conn.execute("SELECT catalog_version FROM tenants_tenant WHERE id = %s", [tenant_id])
         found = await cursor.fetchone()
-        rules, limits = await read(conn, tenant_id)
-    return (found[0] if found else 0), Policy(rules=compiled(rules) if rules else NO_RULES, limits=limits)
+        written, limits = await read(conn, tenant_id)
+    rules = await asyncio.to_thread(compiled, written) if written else NO_RULES
+    return (found[0] if found else 0), Policy(rules=rules, limits=limits)
 
 
 _policies: Versioned[Policy] = Versioned(_load, most=500)
