@@ -63,6 +63,11 @@ class Rules:
         """Whether some rule holds calls until a second person says yes."""
         return any(one.spec.effect is Effect.REVIEW for one in self._matchers)
 
+    @property
+    def denies(self) -> bool:
+        """Whether some rule denies calls."""
+        return any(one.spec.effect is Effect.DENY for one in self._matchers)
+
     def windows(self, caller: Caller, subject: Subject) -> tuple[Window, ...]:
         """What has to be counted before a call of this tool by this Caller can be judged (`policy.history.count`)."""
         counting = self._selection(caller, subject).counting
