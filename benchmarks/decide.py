@@ -11,10 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.jobs import Figure
 from benchmarks.load import percentile
@@ -27,7 +27,15 @@ _CALLS = 20_000
 _QUICK_CALLS = 2_000
 _WARMUP = 200
 CALLED = "tool_7"
-_NEVER = "args.amount > {bound}"
+LOOKS: Final[Mapping[int, dict[str, Any]]] = {
+    0: {"if": "args.amount > 1000000"},
+    1: {"if": "args.to.endsWith('@elsewhere.example') && size(args.lines) > 3"},
+    2: {"found": ["shell", "sql"]},
+    3: {"before": {"more_than": 50, "seconds": 60}},
+    4: {"when": {"days": ["sat", "sun"], "from": "09:00", "to": "17:00", "zone": "Europe/Berlin"}},
+    5: {"where": ["192.0.2.0/24", "198.51.100.0/24"]},
+}
+"""What a rule looks at, by its number among ten; the rest asks what inspection found. None of it is so of the calls."""
 
 
 def measure(*, quick: bool) -> list[Figure]:
@@ -48,14 +56,11 @@ def measure(*, quick: bool) -> list[Figure]:
     return [Figure(**figure) for figure in json.loads(done.stdout)]
 
 
-def usual(rules: int = RULES, tool: str = CALLED, *, counting: bool = True) -> list[dict[str, Any]]:
-    """So many rules of which ten are about the tool called: for each tool ten, two of them with a condition.
-
-    counting: one of the ten looks at what went before, which takes a statement more for each call.
-    """
+def usual(rules: int = RULES, tool: str = CALLED, looks: Mapping[int, dict[str, Any]] = LOOKS) -> list[dict[str, Any]]:
+    """So many rules of which ten are about the tool called: for each tool ten, two of them with a condition."""
     named = [tool, *(f"tool_{number}" for number in range(rules // 10) if f"tool_{number}" != tool)]
     return [
-        _rule(f"{name}, rule {number}", 100 + number, tool=name, number=number if counting or number != 3 else 4)
+        _rule(f"{name}, rule {number}", 100 + number, tool=name, number=number, looks=looks)
         for name in named[: rules // 10]
         for number in range(10)
     ]
@@ -63,19 +68,11 @@ def usual(rules: int = RULES, tool: str = CALLED, *, counting: bool = True) -> l
 
 def worst() -> list[dict[str, Any]]:
     """200 rules that are all about the tool called, 40 of them with a condition; none matches, so all are asked."""
-    return [_rule(f"rule {number}", number, tool="*", number=number % 10) for number in range(RULES)]
+    return [_rule(f"rule {number}", number, tool="*", number=number % 10, looks=LOOKS) for number in range(RULES)]
 
 
-def _rule(name: str, priority: int, *, tool: str, number: int) -> dict[str, Any]:
+def _rule(name: str, priority: int, *, tool: str, number: int, looks: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
     """A rule that does not match the calls asked about, for a reason that takes looking at the call."""
-    looks: dict[int, dict[str, Any]] = {
-        0: {"if": _NEVER.format(bound=1_000_000 + priority)},
-        1: {"if": "args.to.endsWith('@elsewhere.example') && size(args.lines) > 3"},
-        2: {"found": ["shell", "sql"]},
-        3: {"before": {"more_than": 50, "seconds": 60}},
-        4: {"when": {"days": ["sat", "sun"], "from": "09:00", "to": "17:00", "zone": "Europe/Berlin"}},
-        5: {"where": ["192.0.2.0/24", "198.51.100.0/24"]},
-    }
     effect = ("deny", "review", "confirm", "deny", "warn")[number % 5]
     what = {"tools": [tool]} if effect != "warn" else {"traits": ["open_world"]}
     return {

@@ -114,11 +114,22 @@ def _publish_tools(tenant: "Tenant", user: "User", **fields: Any) -> None:
 
 
 def _publish_rules(tenant: "Tenant", user: "User") -> None:
-    """Fifty rules, ten of them about the tool that is called."""
-    from benchmarks.decide import usual
+    """Fifty rules, ten of them about the tool that is called, none of which matches on the day of the measurement.
+
+    What went before is asked by none: that takes one more read a call, of those tenants alone that have such a rule.
+    """
+    from benchmarks.decide import LOOKS, usual
     from policy import actions
 
-    actions.replace_draft(tenant, json.dumps(usual(50, tool="add", counting=False)), actor=user)
+    later = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3)).strftime("%a").lower()
+    looks = {
+        **LOOKS,
+        0: {"if": "args.a < 0"},
+        1: {"if": "args.b > 1000000 && args.a > args.b"},
+        3: {"where": ["203.0.113.0/24"]},
+        4: {"when": {"days": [later], "from": "09:00", "to": "17:00", "zone": "Europe/Berlin"}},
+    }
+    actions.replace_draft(tenant, json.dumps(usual(50, tool="add", looks=looks)), actor=user)
     actions.publish(tenant, actor=user, note="", pins={}, reviewed=None)
 
 
