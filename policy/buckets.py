@@ -8,7 +8,7 @@ What is held while a call runs is kept in rows that expire by themselves, for pr
 import asyncio
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -29,6 +29,8 @@ _MOST_ENDED = 1000
 _MISSING = -1
 """What `policy_take` answers for a call when a bucket is not there; then nothing was charged."""
 
+_NONE = "{}"
+"""An empty array."""
 _FLOW: LiteralString = (
     "SELECT call, charge, wait, spare FROM policy_take(%s::text[], NULL, NULL, NULL, NULL,"
     " %s::int[], %s::int[], %s::float8[], %s::float8[], %s::int[], NULL, NULL, NULL)"
@@ -127,7 +129,7 @@ class Desk:
 
 def _statement(names: list[str], fresh: list[str], parameters: list[Any]) -> tuple[LiteralString, list[Any]]:
     ended, holding = parameters[0], parameters[-1]
-    if fresh or ended or holding:
+    if fresh or ended != _NONE or holding:
         return _TAKE, [names, fresh, *parameters]
     return _FLOW, [names, *parameters[3:8]]
 
@@ -145,18 +147,23 @@ def _parameters(
     """Of `policy_take`, from `ended` on."""
     holding = {charge.bucket for _, charge in rows if charge.mode >= Mode.SLOT}
     return [
-        [places[ending.bucket] for ending in endings],
-        [ending.call for ending in endings],
-        [ending.used for ending in endings],
-        [index for index, _ in rows],
-        [places[charge.bucket] for _, charge in rows],
-        [charge.cost for _, charge in rows],
-        [charge.window for _, charge in rows],
-        [int(charge.mode) for _, charge in rows],
-        [ask.call if ask is not None else None for ask in asked] if holding else [],
-        [ask.lasts if ask is not None else None for ask in asked] if holding else [],
+        _array(places[ending.bucket] for ending in endings),
+        _array(ending.call for ending in endings),
+        _array(ending.used for ending in endings),
+        _array(index for index, _ in rows),
+        _array(places[charge.bucket] for _, charge in rows),
+        _array(charge.cost for _, charge in rows),
+        _array(charge.window for _, charge in rows),
+        _array(int(charge.mode) for _, charge in rows),
+        _array((ask.call if ask is not None else None for ask in asked) if holding else ()),
+        _array((ask.lasts if ask is not None else None for ask in asked) if holding else ()),
         list(holding),
     ]
+
+
+def _array(values: Iterable[float | uuid.UUID | None]) -> str:
+    """Numbers and ids as Postgres writes an array of them: a tenth of the work of adapting each one."""
+    return f"{{{','.join('NULL' if value is None else str(value) for value in values)}}}"
 
 
 _desks: WeakKeyDictionary[asyncio.AbstractEventLoop, Desk] = WeakKeyDictionary()
