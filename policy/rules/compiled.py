@@ -29,6 +29,12 @@ class _Level:
     deciders: tuple[Matcher, ...]
     transforms: tuple[Matcher, ...]
 
+    def decider(self, moment: Moment) -> Matcher | None:
+        for one in self.deciders:
+            if one.matches(moment):
+                return one
+        return None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Selection:
@@ -133,7 +139,7 @@ class Rules:
         changed: list[str] = []
         for level in self._selection(moment.caller, moment.subject).levels:
             # Rules of one priority see the same arguments, whether they decide or transform.
-            decider = next((one for one in level.deciders if one.matches(moment)), None)
+            decider = level.decider(moment)
             if level.transforms:
                 changed += _transform(moment, [one for one in level.transforms if one.matches(moment)])
             if decider is not None:

@@ -72,7 +72,7 @@ class Matcher:
     broken: a part of it could not be read, so that it is never known whether it matches.
     """
 
-    __slots__ = ("_checks", "_what", "_who", "broken", "changes", "hours", "pins", "rank", "spec")
+    __slots__ = ("_asked", "_checks", "_what", "_who", "broken", "changes", "hours", "pins", "rank", "spec")
 
     def __init__(self, spec: Spec, pins: Mapping[str, str], *, broken: bool = False) -> None:
         self.spec = spec
@@ -83,7 +83,8 @@ class Matcher:
         self.hours = Hours(spec.when) if spec.when else None
         self._who = _Who(spec.who)
         self._what = _What(spec.what)
-        self._checks = tuple(_checks(spec, self.hours))
+        self._checks = dict(_checks(spec, self.hours))
+        self._asked = tuple(self._checks.values())
 
     def lacks(self, caller: Caller, subject: Subject) -> str:
         """What keeps it from any call of this tool by this Caller, as a sentence; empty for nothing."""
@@ -93,7 +94,7 @@ class Matcher:
         """Whether it matches a call that nothing keeps it from. Where that cannot be told, a rule that tightens does,
         and one that loosens does not."""
         unknown = self.broken
-        for _, check in self._checks:
+        for check in self._asked:
             found = check(moment)
             if found is False:
                 return False
@@ -102,7 +103,7 @@ class Matcher:
 
     def told(self, moment: Moment) -> str:
         """The same as a sentence."""
-        asked = {name: check(moment) for name, check in self._checks}
+        asked = {name: check(moment) for name, check in self._checks.items()}
         failed = [name for name, found in asked.items() if found is False]
         unknown = [name for name, found in asked.items() if found is None] + [
             "a part that cannot be read"
