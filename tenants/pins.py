@@ -14,6 +14,13 @@ NEW: Final = "new"
 """What is gained by a tool that was not there."""
 
 
+def sort_of(*, read_only: bool, destructive: bool) -> Sort:
+    """The worst that a tool says it does."""
+    if read_only:
+        return "reads"
+    return "destructive" if destructive else "writes"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pin:
     """hash: of the tool's manifest, scopes and destination. destination: the origin that its calls go to, "" for none.

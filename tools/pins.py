@@ -5,7 +5,7 @@ from functools import lru_cache
 from django.conf import settings
 
 from tenants.caller import Caller
-from tenants.pins import NEW, Pin, Sort, gains
+from tenants.pins import NEW, Pin, gains, sort_of
 from tools.catalog import LiveTool
 from tools.manifest import origin_of
 
@@ -27,19 +27,14 @@ def gained(caller: Caller, tool: LiveTool) -> str:
 
 
 def _pin(tool: LiveTool, destination: str) -> Pin:
+    traits = tool.subject.traits
     return Pin(
         hash=tool.subject.pin,
-        sort=_sort(tool.subject.traits),
-        open_world="open_world" in tool.subject.traits,
+        sort=sort_of(read_only="read_only" in traits, destructive="destructive" in traits),
+        open_world="open_world" in traits,
         destination=destination,
         scopes=tool.subject.scopes,
     )
-
-
-def _sort(traits: frozenset[str]) -> Sort:
-    if "read_only" in traits:
-        return "reads"
-    return "destructive" if "destructive" in traits else "writes"
 
 
 def _sentence(name: str, found: list[str]) -> str:

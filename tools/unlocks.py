@@ -1,7 +1,7 @@
 """Which live tool needs which scopes and what it can do, for who agrees to it (see access.unlocks)."""
 
 from access.unlocks import Difference, Unlocked
-from tenants.pins import Sort
+from tenants.pins import sort_of
 from tools.actions import values
 from tools.differences import AGREED, differences
 from tools.manifest import destination_of
@@ -16,7 +16,7 @@ def unlocked(tenant_id: int) -> list[Unlocked]:
         Unlocked(
             tool=version.name,
             title=version.title or version.name,
-            sort=_sort(version),
+            sort=sort_of(read_only=version.read_only, destructive=version.destructive),
             scopes=frozenset(version.scopes),
             hash=version.manifest_hash,
             open_world=version.open_world,
@@ -35,9 +35,3 @@ def changed(tenant_id: int, name: str, digest: str) -> list[Difference]:
         return []
     found = differences(values(then), values(live))
     return [Difference(label=one.label, lines=one.lines) for one in found if one.field in AGREED]
-
-
-def _sort(version: Version) -> Sort:
-    if version.read_only:
-        return "reads"
-    return "destructive" if version.destructive else "writes"
