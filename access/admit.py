@@ -5,7 +5,7 @@ like are kept, by the catalog version that the same read returns.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,6 +16,7 @@ from access.pins import pins_of
 from lib import db
 from lib.batch import Batch
 from tenants.caller import Caller
+from tenants.pins import Pin
 from tenants.rulebook import rulebook
 
 _STOPPED = "stopped"
@@ -140,8 +141,12 @@ async def _caller(slug: str, found: _Found, token: outside.Token | None, address
         scopes=held,
         reach=reach,
         client_id=found.client_id,
-        pins=await pins_of(found.credential_id, found.pins_version) if found.sort == "app" else None,
+        pins=await _pins(found),
     )
+
+
+async def _pins(found: _Found) -> Mapping[str, Pin] | None:
+    return await pins_of(found.tenant_id, found.credential_id, found.pins_version) if found.sort == "app" else None
 
 
 def _batch(look: Look) -> Batch[_Asked, _Found | None]:

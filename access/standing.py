@@ -44,7 +44,7 @@ async def standing(tenant_id: int, member_id: int, credential: str) -> Caller | 
         scopes=granted,
         reach=reach,
         client_id=client_id,
-        pins=await pins_of(int(credential.removeprefix("app:")), pins) if by_app else None,
+        pins=await pins_of(tenant_id, int(credential.removeprefix("app:")), pins) if by_app else None,
     )
 
 

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Snapshot = TypeVar("Snapshot")
 
@@ -12,17 +12,17 @@ Snapshot = TypeVar("Snapshot")
 class Versioned(Generic[Snapshot]):
     """`await versioned.get(key, version)`: the snapshot of `key` at `version` or later.
 
-    load: reads the version and what belongs to it in one database snapshot. Whoever asks got `version` from the
-    database in the same request, so a change is seen by the next request without any broadcast.
+    load: takes a key, and reads the version and what belongs to it in one database snapshot. Whoever asks got `version`
+    from the database in the same request, so a change is seen by the next request without any broadcast.
     """
 
-    def __init__(self, load: Callable[[int], Awaitable[tuple[int, Snapshot]]], *, most: int):
+    def __init__(self, load: Callable[[Any], Awaitable[tuple[int, Snapshot]]], *, most: int):
         self._load = load
         self._most = most
-        self._kept: OrderedDict[int, tuple[int, Snapshot]] = OrderedDict()
-        self._loading: dict[tuple[int, int, asyncio.AbstractEventLoop], asyncio.Task[Snapshot]] = {}
+        self._kept: OrderedDict[Hashable, tuple[int, Snapshot]] = OrderedDict()
+        self._loading: dict[tuple[Hashable, int, asyncio.AbstractEventLoop], asyncio.Task[Snapshot]] = {}
 
-    async def get(self, key: int, version: int) -> Snapshot:
+    async def get(self, key: Hashable, version: int) -> Snapshot:
         kept = self._kept.get(key)
         if kept is not None and kept[0] >= version:
             with suppress(KeyError):  # another thread's loop may drop it meanwhile
@@ -35,7 +35,7 @@ class Versioned(Generic[Snapshot]):
             task.add_done_callback(lambda _: self._loading.pop(asked, None))
         return await asyncio.shield(task)
 
-    async def _refresh(self, key: int) -> Snapshot:
+    async def _refresh(self, key: Hashable) -> Snapshot:
         version, snapshot = await self._load(key)
         kept = self._kept.get(key)
         if kept is None or kept[0] < version:

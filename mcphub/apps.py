@@ -35,7 +35,6 @@ FUNCTIONS = (
     "access_throttle(text, float8, float8)",
     "access_forget()",
     "access_standing(bigint, bigint, text, bigint)",
-    "access_pins(bigint)",
     "tenants_invited(text)",
     "policy_take(text[], text[], int[], uuid[], float8[], int[], int[], float8[], float8[], int[], uuid[], float8[],"
     " text[])",

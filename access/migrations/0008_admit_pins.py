@@ -111,9 +111,6 @@ STANDING = """
     WHERE t.id = tenant AND t.enabled AND NOT EXISTS (SELECT FROM tenants_stop)
 """
 
-# What a consent was given for, by the id that one of the reads above has just answered: names and hashes of tools.
-PINS = "SELECT o.pins_version, o.pins FROM access_consent o WHERE o.id = consent"
-
 RETURNS = f"{_tokens.RETURNS.removesuffix(')')}, client_id text, pins_version int)"
 SETTINGS = "SET plan_cache_mode = force_generic_plan"
 
@@ -154,5 +151,4 @@ class Migration(migrations.Migration):
             volatility="VOLATILE ROWS 1",
             settings=SETTINGS,
         ),
-        definer("access_pins(consent bigint)", "TABLE (version int, pins jsonb)", PINS, volatility="STABLE ROWS 1"),
     ]

@@ -334,7 +334,6 @@ DEFINERS = {
     "access_opens": "the id of the tenant whose exact secret is presented",
     "access_throttle": "counts in buckets, which are no tenant's data",
     "access_standing": "what a member's named credential may do now; no secret opens anything by it",
-    "access_pins": "what tools were that one consent, by its id, was given for",
     "access_forget": "drops what nothing can ask for any more",
     "tenants_invited": "what the link of an open invitation says",
     "policy_take": "counts in buckets, which are no tenant's data",
