@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tenants.caller import Caller
 from tenants.pins import Pin, Sort
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unlocked:
-    """A live tool: it can be called by whoever holds all of its scopes. hash, open_world, destination: as of a Pin."""
+    """A live tool: it can be called by whoever holds all of its scopes. hash, open_world, destination: as of a Pin.
+    asks: what a person is told of a yes that calls wait for; empty where they wait for none."""
 
     tool: str
     title: str
@@ -17,6 +19,7 @@ class Unlocked:
     hash: str = ""
     open_world: bool = False
     destination: str = ""
+    asks: str = ""
 
     @property
     def pin(self) -> Pin:
@@ -38,7 +41,7 @@ class Difference:
     lines: Sequence[tuple[str, str]]
 
 
-Provider = Callable[[int], Sequence[Unlocked]]
+Provider = Callable[[Caller], Sequence[Unlocked]]
 Differ = Callable[[int, str, str], Sequence[Difference]]
 
 _providers: list[Provider] = []
@@ -46,14 +49,15 @@ _differs: list[Differ] = []
 
 
 def register(provider: Provider, differ: Differ) -> None:
-    """Ask these too. Both take a tenant's id, inside that tenant's scope; what a differ takes besides, see `since`."""
+    """Ask these too, inside the tenant's scope. What they take, see `of` and `since`."""
     _providers.append(provider)
     _differs.append(differ)
 
 
-def of(tenant_id: int) -> list[Unlocked]:
-    """Every live tool of a tenant with the scopes it needs, by name. Runs inside that tenant's scope."""
-    found = [unlocked for provider in _providers for unlocked in provider(tenant_id)]
+def of(caller: Caller) -> list[Unlocked]:
+    """Every live tool of the caller's tenant that is no secret to them, with the scopes it needs, by name. Runs inside
+    that tenant's scope."""
+    found = [unlocked for provider in _providers for unlocked in provider(caller)]
     return sorted(found, key=lambda unlocked: unlocked.tool)
 
 

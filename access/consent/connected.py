@@ -51,8 +51,9 @@ def agree_app(request: HttpRequest, consent_id: int) -> HttpResponse:
     consent = queries.connection_of(_reader(request), consent_id)
     if consent is None:
         raise Http404
-    tools = unlocks.of(consent.tenant_id)
-    if agree_anew(consent, tools, seen=request.POST.get("seen", ""), actor=request.user.get_username()):
+    if agree_anew(
+        consent, queries.tools_of(consent), seen=request.POST.get("seen", ""), actor=request.user.get_username()
+    ):
         messages.success(request, f"{name_of(consent.client)} may use its tools as they are now.")
     else:
         messages.warning(request, "Something changed while you were reading. Nothing was agreed to; look again.")

@@ -163,6 +163,7 @@ def make(
             "always": {tool.tool: tool.sort for tool in always},
             "kept": kept,
             "pins": {tool.tool: tool.hash for tool in usable},
+            "asks": {tool.tool: tool.asks for tool in (*usable, *always) if tool.asks},
             "gained": {name: dict(tools) for name, tools in gained.items() if tools},
         },
     )

@@ -32,6 +32,7 @@ class Use:
     title: str
     mark: str
     sort: Sort
+    asks: str
     gained: str
     together: str
     differences: Sequence[Difference] = ()
@@ -189,6 +190,7 @@ def _use(
         title=tool.title,
         mark=_MARKS[tool.sort] if marked else "",
         sort=tool.sort,
+        asks=tool.asks,
         gained=gained,
         together=_listed(together),
         differences=differences,

@@ -6,11 +6,13 @@ from django.db.models import Q
 from django.utils import timezone
 
 from access import unlocks
+from access.callers import caller_of
 from access.consent import changed, offer
 from access.consent.hosts import Host
-from access.models import APIKey, Consent
+from access.models import APIKey, Client, Consent
 from access.oauth import redirects
 from access.oauth.authorization import Asked
+from access.unlocks import Unlocked
 from audit.models import Entry, Event
 from tenants import pins
 from tenants.models import Member, Scope, Tenant
@@ -41,7 +43,7 @@ def offer_for(member: Member, asked: Asked, host: Host, old: Consent | None) -> 
         asked=asked.scopes,
         scopes=_described(asked.tenant_id),
         role=member.role,
-        tools=unlocks.of(asked.tenant_id),
+        tools=_tools(member, asked.client, old),
         given=_given(old) if old and old.live else None,
         about={
             "client": asked.client.client_id,
@@ -51,6 +53,15 @@ def offer_for(member: Member, asked: Asked, host: Host, old: Consent | None) -> 
             "origin": redirects.origin(asked.redirect_uri),
         },
     )
+
+
+def tools_of(consent: Consent) -> list[Unlocked]:
+    """The live tools of its tenant that are no secret to its member, by its client."""
+    return _tools(consent.member, consent.client, consent)
+
+
+def _tools(member: Member, client: Client, consent: Consent | None) -> list[Unlocked]:
+    return unlocks.of(caller_of(member, credential=f"app:{consent.pk if consent else 0}", client=client.name))
 
 
 def _given(old: Consent) -> offer.Given:
@@ -83,7 +94,7 @@ def connection_of(user_id: int, consent_id: int) -> Consent | None:
 
 def changes_of(consent: Consent) -> list[changed.Changed]:
     """The tools that are not what the consent was given for."""
-    covered = [tool for tool in unlocks.of(consent.tenant_id) if tool.scopes.issubset(consent.scopes)]
+    covered = [tool for tool in tools_of(consent) if tool.scopes.issubset(consent.scopes)]
     return changed.since(pins.read(consent.pins), covered)
 
 

@@ -23,6 +23,18 @@ _WITHOUT_PINS: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Outlook:
+    """What may become of calls of one tool by one Caller, whatever they bring.
+
+    deciders: the rules that may decide, in the order in which they are asked. effects: theirs, and what is done by
+    default where it may be that none of them decides.
+    """
+
+    deciders: tuple[Spec, ...]
+    effects: frozenset[Effect]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Level:
     """Rules of one priority that may match. deciders: the strictest first. transforms: in the order of their names."""
 
@@ -103,6 +115,19 @@ class Rules:
             if known or any(one.spec.condition is not None for one in level.deciders):
                 return None
         return None
+
+    def outlook(self, caller: Caller, subject: Subject) -> Outlook:
+        """What calls of a tool that is there and granted may come to, before there is one."""
+        deciders: list[Spec] = []
+        for level in self._selection(caller, subject).levels:
+            for one in level.deciders:
+                if one.foreseen is False:
+                    continue
+                deciders.append(one.spec)
+                if one.foreseen:
+                    return Outlook(deciders=tuple(deciders), effects=frozenset(spec.effect for spec in deciders))
+        default = Effect.CONFIRM if "destructive" in subject.traits else Effect.ALLOW
+        return Outlook(deciders=tuple(deciders), effects=frozenset({default, *(spec.effect for spec in deciders)}))
 
     def explain(self, caller: Caller, subject: Subject, facts: Facts) -> list[tuple[str, str]]:
         """Every rule in the order in which they are asked, with what came of it as a sentence."""

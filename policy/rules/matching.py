@@ -101,6 +101,13 @@ class Matcher:
             unknown = unknown or found is None
         return not unknown or self.spec.tightens
 
+    @property
+    def foreseen(self) -> bool | None:
+        """The same of every such call, whatever it brings; None where it depends on that."""
+        if self.broken and not self.spec.tightens:
+            return False
+        return None if self._checks else True
+
     def told(self, moment: Moment) -> str:
         """The same as a sentence."""
         asked = {name: check(moment) for name, check in self._checks.items()}

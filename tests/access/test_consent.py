@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
@@ -19,6 +20,7 @@ from access.oauth import families
 from tenants.models import Member, Tenant
 from tests.access.asking import Asking, asking, furnish, tool
 from tests.cast import Cast
+from tests.gateway.confirming import govern
 from tests.person import Person, answer_of, form_with, words
 from tests.tokens import described, registered
 from tests.waiting import until
@@ -53,6 +55,57 @@ def test_the_page_names_who_asks_whom_for_what_and_where_the_answer_goes(acme: C
     assert "Close tickets can delete or overwrite close_ticket" in said
     assert ask.form().offers("scopes") == {"tickets.read": True, "notes.write": True, "tickets.close": False}
     assert ask.form().offers("span") == {"hour": False, "day": False, "month": True, "forever": False}
+
+
+@pytest.mark.parametrize(
+    ("rules", "asks"),
+    [
+        ([], {"close_ticket": "asks you each time"}),
+        ([{"effect": "allow"}], {}),
+        ([{"effect": "confirm", "what": {"tools": ["add_note"]}}], {"add_note": "asks you each time"}),
+        ([{"effect": "confirm", "if": "args.text == 'x'"}], {"add_note": "may ask you"}),
+        ([{"effect": "review"}], {"add_note": "needs a second person's approval"}),
+        ([{"effect": "review", "who": {"users": ["somebody.else"]}}], {"add_note": ""}),
+        (
+            [{"effect": "review", "priority": 9, "if": "args.text == 'x'"}, {"effect": "confirm"}],
+            {"add_note": "needs your yes or a second person's"},
+        ),
+        (
+            [{"effect": "review", "priority": 9, "if": "args.text == 'x'"}],
+            {"add_note": "may need a second person's approval"},
+        ),
+        ([{"effect": "deny", "priority": 9, "where": ["10.0.0.0/8"]}, {"effect": "confirm"}], {"add_note": "asks you"}),
+        ([{"effect": "deny"}, {"effect": "confirm", "priority": 9}], {"add_note": "asks you each time"}),
+        ([{"effect": "confirm"}, {"effect": "deny", "priority": 9}], {"add_note": ""}),
+    ],
+)
+def test_a_tool_whose_calls_wait_for_somebody_says_so(
+    acme: Cast, rules: list[dict[str, Any]], asks: dict[str, str]
+) -> None:
+    govern(acme, *({"name": f"rule {number}", "priority": 5, **rule} for number, rule in enumerate(rules)))
+    said = _says(asking(acme).get())
+    marks = ("asks you", "may ask", "approval", "second person's")
+    for name, mark in asks.items():
+        after = said.split(f"{name} ", 1)[1]
+        assert after.startswith(mark), after[:60]
+        assert mark or not after.startswith(marks), after[:60]
+    if not asks:
+        assert "asks you" not in said
+
+
+def test_a_rule_that_asks_less_while_the_page_is_read_shows_it_again(acme: Cast) -> None:
+    ask = asking(acme)
+    form = ask.form()
+    govern(acme, {"name": "open", "effect": "allow"})
+    answer = ask.post(form)
+    assert (answer.status_code, "changed while you were reading" in _says(answer)) == (409, True)
+
+
+def test_a_tool_that_a_rule_makes_a_secret_of_is_not_on_the_page(acme: Cast) -> None:
+    hush = {"name": "hush", "effect": "deny", "secret": True, "what": {"tools": ["close_ticket"]}}
+    govern(acme, {**hush, "who": {"users": [acme.uma.username]}})
+    assert "close_ticket" not in _says(asking(acme).get())
+    assert "close_ticket" in _says(asking(acme, user=acme.adam).get())
 
 
 def test_a_yes_makes_a_code_for_what_was_ticked_and_a_consent_with_what_was_shown(acme: Cast) -> None:

@@ -1,6 +1,7 @@
 """What holds for every set of rules and every call, whatever they are."""
 
 import datetime
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -90,6 +91,17 @@ def test_no_call_makes_deciding_or_explaining_raise(
     decided = [name for name, said in told if "Decides" in said]
     gained = bool(call.gained) and decision.effect is Effect.CONFIRM and not decision.rule
     assert gained or decided == ([decision.rule] if decision.rule else [])
+
+
+@settings(max_examples=300, deadline=None)
+@given(SETS, SUBJECTS, CALLS)
+def test_what_becomes_of_a_call_was_to_be_foreseen(
+    written: list[dict[str, Any]], subject: Subject, call: Facts
+) -> None:
+    outlook = rules(*written).outlook(UMA, subject)
+    decision = judge(written, subject, replace(call, gained="", agreed=Agreed()))
+    assert decision.effect in outlook.effects
+    assert not decision.rule or decision.rule in [spec.name for spec in outlook.deciders]
 
 
 @settings(max_examples=300, deadline=None)
