@@ -47,7 +47,7 @@ def ask(request: HttpRequest, slug: str) -> HttpResponse:
         "last": last,
         "asked": when(last.created_at) if last else None,
         "until": when(until) if last is not None and (until := requests.granted_until(last)) else None,
-        "open": last is not None and last.state == requests.State.OPEN,
+        "open": last is not None and last.state in requests.WAITING,
         "why": request.POST.get("why", ""),
         "problem": problem,
     }

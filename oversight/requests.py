@@ -1,9 +1,9 @@
 """Asking for access to a tool that a rule refuses, and answering that. Each is one transaction with its entries."""
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -17,9 +17,12 @@ from oversight.drafts import live_rules, readable
 from oversight.effective import SIGNED_IN
 from policy import actions as policy_actions
 from policy.decide import visible
-from policy.models import AccessRequest
-from policy.rules import NO_RULES, Rules, Spec, compiled, read
+from policy.models import AccessRequest, Rule, Ruleset
+from policy.queries import rules_of
+from policy.rules import Rules, Spec, compiled, read
+from policy.rules.compiled import Outlook
 from policy.rules.matching import Matcher
+from policy.rules.spec import ReviewedBy
 from policy.values import Effect, Facts, Subject
 from tenants import actions as tenant_actions
 from tenants import queries as tenant_queries
@@ -30,6 +33,7 @@ from tools.catalog import subject_of
 from tools.models import Tool, Version
 
 State = AccessRequest.State
+WAITING: Final = (State.OPEN, State.PROPOSED)
 MOST_OPEN = 20
 """Open requests of one member."""
 MOST_READERS = 50
@@ -38,7 +42,7 @@ USUAL_DAYS = 7
 LONGEST_DAYS = 366
 _LOOK_BACK = datetime.timedelta(days=31)
 _HIGHEST = 1000
-_GRANTABLE: Final = (Effect.ALLOW, Effect.CONFIRM)
+_GRANTABLE: Final = (Effect.ALLOW, Effect.CONFIRM, Effect.REVIEW)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +64,7 @@ def standing(member: Member, tool: str) -> Standing | None:
     subject = _subject(member.tenant, tool)
     if subject is None:
         return None
-    rules, caller = _live(member.tenant), caller_of(member, credential=SIGNED_IN, client="")
+    rules, caller = rules_of(member.tenant_id), caller_of(member, credential=SIGNED_IN, client="")
     if not visible(caller, subject, rules):
         return None
     last = _last_refusal(member, tool)
@@ -79,13 +83,6 @@ def _subject(tenant: Tenant, name: str) -> Subject | None:
     live = Tool.objects.filter(tenant=tenant, enabled=True).exclude(live__connection__enabled=False).values("live_id")
     row = Version.objects.filter(tenant=tenant, name=name, pk__in=live).values().first()
     return subject_of(row) if row is not None else None
-
-
-def _live(tenant: Tenant) -> Rules:
-    live = live_rules(tenant)
-    if live is None:
-        return NO_RULES
-    return compiled({"tenant_id": tenant.pk, "number": live.number, "rules": live.rules, "pins": live.pins})
 
 
 def _last_refusal(member: Member, tool: str) -> Entry | None:
@@ -135,7 +132,7 @@ def ask(member: Member, tool: str, why: str) -> AccessRequest:
     if found is None or not found.rule:
         raise ValidationError("Nothing refuses it to you now. Have your program call it again.")
     Member.objects.select_for_update(of=("self",)).get(pk=member.pk)
-    waiting = AccessRequest.objects.filter(tenant_id=member.tenant_id, member=member, state=State.OPEN)
+    waiting = AccessRequest.objects.filter(tenant_id=member.tenant_id, member=member, state__in=WAITING)
     if waiting.filter(tool=tool).exists():
         raise ValidationError("You asked for this already; an admin has to answer.")
     if waiting.count() >= MOST_OPEN:
@@ -152,54 +149,107 @@ def ask(member: Member, tool: str, why: str) -> AccessRequest:
 
 
 def proposed(request: AccessRequest) -> Effect:
-    """What granting it should do: let it run, or have the person asked, where that was so without the refusal."""
+    """What granting it should do, so that no call needs less than it would if nothing refused it: what such a call may
+    have to wait for by the rules that the grant will stand above, whatever its arguments are."""
+    below = _below(request)
+    effects = below.effects if below is not None else frozenset()
+    return next((one for one in (Effect.REVIEW, Effect.CONFIRM) if one in effects), Effect.ALLOW)
+
+
+def _below(request: AccessRequest) -> Outlook | None:
+    """What becomes of such calls by the rules no higher than the one that refuses, but for those that refuse."""
     subject, live = _subject(request.tenant, request.tool), live_rules(request.tenant)
-    if subject is None or live is None:
-        return Effect.ALLOW
-    others = [rule for rule in live.rules if rule["name"] != request.rule]
-    rules = compiled({"tenant_id": request.tenant_id, "number": live.number, "rules": others, "pins": live.pins})
-    caller = caller_of(request.member, credential=SIGNED_IN, client="")
-    decision = rules.judge(caller, subject, Facts(arguments={}, at=timezone.now()))
-    return Effect.ALLOW if decision.runs else Effect.CONFIRM
+    refusing = _named(request.tenant, request.rule)
+    if subject is None or live is None or refusing is None:
+        return None
+    kept = [
+        _by_any_client(rule)
+        for rule, spec in zip(live.rules, map(readable, live.rules), strict=True)
+        if spec is None or (spec.effect is not Effect.DENY and spec.priority <= refusing.priority)
+    ]
+    rules = compiled({"tenant_id": request.tenant_id, "number": live.number, "rules": kept, "pins": live.pins})
+    return rules.outlook(_caller(request), subject)
+
+
+def _by_any_client(rule: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A live rule as it may hold for the member: where it names clients or ways, that depends on the call."""
+    who = rule.get("who", {})
+    if not (who.get("clients") or who.get("ways")):
+        return rule
+    named = {part: who[part] for part in ("users", "roles") if part in who}
+    return {**rule, "who": named, "if": rule.get("if", "true"), "secret": False}
+
+
+def _caller(request: AccessRequest) -> Caller:
+    return caller_of(request.member, credential=SIGNED_IN, client="")
 
 
 @transaction.atomic
 def grant(
-    request: AccessRequest, *, actor: User, until: datetime.datetime, effect: Effect = Effect.ALLOW, answer: str = ""
+    request: AccessRequest, *, actor: User, until: datetime.datetime, effect: Effect | None = None, answer: str = ""
 ) -> AccessRequest:
-    """Publish the live rules with one more, which lets exactly this member use exactly this tool, as it is now, until
-    then. Raises ValidationError when that cannot be, or the actor is the one who asks."""
+    """Publish the live rules with one more, which lets exactly this member use exactly this tool until then. Where the
+    tenant asks for a second person, put that rule into the draft, and wait until somebody else has published it.
+
+    effect: what calls wait for; None for what is `proposed`. Raises ValidationError when that cannot be, or the actor
+    is the one who asks.
+    """
     held = _held(request, actor)
     now = timezone.now()
     if not now < until <= now + datetime.timedelta(days=LONGEST_DAYS):
         raise ValidationError(f"Choose a day within the next {LONGEST_DAYS}.")
+    effect = effect or proposed(held)
     if effect not in _GRANTABLE:
-        raise ValidationError("A request is granted by letting the call run, or by having the person asked.")
+        raise ValidationError("A request is granted by letting the call run, or by having somebody asked.")
     if _subject(held.tenant, held.tool) is None:
         raise ValidationError(f"{held.tool} is not offered any more, so there is nothing to grant.")
     rule = _rule(held, until, effect)
+    held.until = until
+    if policy_actions.two_publish(held.tenant):
+        policy_actions.save_rule(policy_actions.fill(Rule(tenant=held.tenant), rule), actor=actor)
+        _answered(held, State.PROPOSED, actor, answer)
+        return held
     note = f"{held.member.user.username} may use {held.tool} until {until:%Y-%m-%d}"[:200]
     policy_actions.publish_beside(held.tenant, rule, actor=actor, note=note, pins=tool_queries.pins(held.tenant_id))
-    held.until = until
     _answered(held, State.GRANTED, actor, answer)
     return held
 
 
 @transaction.atomic
+def publish(tenant: Tenant, *, actor: User, note: str, pins: Mapping[str, str], reviewed: str) -> Ruleset:
+    """Publish the draft, and with it grant what was put forward. What was taken out of the draft waits for an admin
+    again. Raises what `policy.actions.publish` does."""
+    made = policy_actions.publish(tenant, actor=actor, note=note, pins=pins, reviewed=reviewed)
+    names = [rule["name"] for rule in made.rules if rule.get("enabled", True)]
+    waiting = AccessRequest.objects.select_for_update(of=("self",)).select_related("tenant", "member__user")
+    for request in waiting.filter(tenant=tenant, state=State.PROPOSED):
+        if any(name.endswith(_mark(request)) for name in names):
+            _answered(request, State.GRANTED, actor, request.answer)
+        else:
+            request.until, request.decided_by, request.decided_at = None, None, None
+            request.state, request.answer = State.OPEN, ""
+            tenant_actions.save(request, actor=actor.username)
+    return made
+
+
+@transaction.atomic
 def deny(request: AccessRequest, *, actor: User, answer: str) -> AccessRequest:
-    """Say no, and why."""
+    """Say no, and why. What was put forward goes out of the draft."""
     if not answer.strip():
         raise ValidationError("Say why; the person reads it.")
-    held = _held(request, actor)
+    held = _held(request, actor, WAITING)
+    for rule in Rule.objects.filter(tenant=held.tenant, name__endswith=_mark(held)):
+        policy_actions.remove_rule(rule, actor=actor)
+    held.until = None
     _answered(held, State.DENIED, actor, answer)
     return held
 
 
-def _held(request: AccessRequest, actor: User) -> AccessRequest:
+def _held(request: AccessRequest, actor: User, states: Collection[State] = (State.OPEN,)) -> AccessRequest:
     """The row, locked. Raises ValidationError when it was answered, or the actor is the one who asks."""
     rows = AccessRequest.objects.select_for_update(of=("self",)).select_related("tenant", "member__user")
     held = rows.get(pk=request.pk, tenant_id=request.tenant_id)
-    if held.state != State.OPEN:
+    if held.state not in states:
         raise ValidationError(f"It was answered already: {held.get_state_display().lower()}.")
     if held.member.user_id == actor.pk:
         raise ValidationError("You cannot answer what you asked for yourself; another admin has to.")
@@ -218,7 +268,7 @@ def _rule(request: AccessRequest, until: datetime.datetime, effect: Effect) -> S
             f"The rule “{request.rule}” has the highest priority there is, so that no other can stand above it."
         )
     username = request.member.user.username
-    end = f" until {until:%Y-%m-%d} (request {request.pk})"
+    end = f" until {until:%Y-%m-%d}{_mark(request)}"
     rule: dict[str, object] = {
         "name": f"Access for {username}: {request.tool}"[: 100 - len(end)] + end,
         "priority": refusing.priority + 1,
@@ -227,33 +277,80 @@ def _rule(request: AccessRequest, until: datetime.datetime, effect: Effect) -> S
         "what": {"tools": [request.tool]},
         "when": {"until": until.isoformat()},
     }
+    if effect is Effect.REVIEW and (reviewers := _reviewers(request)) is not None:
+        rule["reviewers"] = reviewers.model_dump(mode="json")
     return read(rule)
+
+
+def _mark(request: AccessRequest) -> str:
+    """How the name of the rule ends that grants it."""
+    return f" (request {request.pk})"
+
+
+def _reviewers(request: AccessRequest) -> ReviewedBy | None:
+    """Who says yes now to what is under review without the refusal."""
+    below = _below(request)
+    reviews = [one for one in below.deciders if one.effect is Effect.REVIEW] if below is not None else []
+    return reviews[0].reviewers if reviews else None
 
 
 def still_refusing(request: AccessRequest) -> list[str]:
     """Rules above the refusing one that may refuse such calls as well, so that granting would not be enough."""
+    return [
+        one.name for one, refusing in _beside(request) if one.effect is Effect.DENY and one.priority > refusing.priority
+    ]
+
+
+def passed_over(request: AccessRequest) -> list[str]:
+    """Rules that the one which grants it will stand above, and that may keep such calls from just running."""
+    return [
+        one.name
+        for one, refusing in _beside(request)
+        if one.tightens and one.priority <= refusing.priority and one.name != refusing.name
+    ]
+
+
+def _beside(request: AccessRequest) -> list[tuple[Spec, Spec]]:
+    """Each live rule that may hold for such calls, with the one that refuses."""
     refusing, live = _named(request.tenant, request.rule), live_rules(request.tenant)
     subject = _subject(request.tenant, request.tool)
     if refusing is None or subject is None or live is None:
         return []
-    caller = caller_of(request.member, credential=SIGNED_IN, client="")
-    others = [spec for spec in map(readable, live.rules) if spec is not None and spec.enabled]
-    above = [one for one in others if one.effect is Effect.DENY and one.priority > refusing.priority]
-    return [one.name for one in above if not Matcher(one, live.pins).lacks(caller, subject)]
+    caller, known = _caller(request), map(readable, map(_by_any_client, live.rules))
+    holding = [one for one in known if one is not None and one.enabled]
+    return [(one, refusing) for one in holding if not Matcher(one, live.pins).lacks(caller, subject)]
 
 
 def _answered(request: AccessRequest, state: State, actor: User, answer: str) -> None:
     request.state, request.answer = state, answer.strip()[:500]
     request.decided_by, request.decided_at = actor, timezone.now()
     tenant_actions.save(request, actor=actor.username)
-    team, user = request.tenant, request.member.user
-    said = f"until {request.until:%Y-%m-%d %H:%M} UTC" if request.until and state == State.GRANTED else ""
-    word = "You may use" if state == State.GRANTED else "You may not use"
+    if state == State.PROPOSED:
+        _tell_seconds(request, actor)
+    else:
+        _tell_person(request)
+
+
+def _tell_person(request: AccessRequest) -> None:
+    team = request.tenant
+    granted = request.state == State.GRANTED
+    said = f"until {request.until:%Y-%m-%d %H:%M} UTC" if request.until and granted else ""
+    word = "You may use" if granted else "You may not use"
     _mail(
-        [user.email],
+        [request.member.user.email],
         f"{word} {request.tool} in {team.name}",
         f"{word} {request.tool} in {team.name} {said}".strip() + f". {request.answer}".rstrip() + "\n\n"
         f"{settings.BASE_URL}/t/{team.slug}/ask?tool={request.tool}",
+    )
+
+
+def _tell_seconds(request: AccessRequest, actor: User) -> None:
+    team, asker = request.tenant, request.member.user.username
+    _mail(
+        [reader for reader in _admins(team) if reader != actor.email],
+        f"{actor.username} puts forward {request.tool} for {asker} in {team.name}",
+        f"{actor.username} would let {asker} use {request.tool} in {team.name}, which asks for a second person. The "
+        f"rule is in the draft. Look at it: {settings.BASE_URL}/admin/policy/rule/publish/?tenant={team.pk}",
     )
 
 

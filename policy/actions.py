@@ -125,7 +125,7 @@ def publish(
     rules = draft_of(tenant)
     if reviewed is not None and reviewed != digest(rules):
         raise DraftChanged("The draft changed after this page was shown. Look again at what will be published.")
-    if Tenant.objects.values_list("second_publisher", flat=True).get(pk=tenant.pk) and actor.pk in draft.writers:
+    if two_publish(tenant) and actor.pk in draft.writers:
         raise ValidationError(f"You wrote at this draft, and {tenant.name} asks for a second person to publish it.")
     published = _published(
         tenant, [rule.written() for rule in rules], pinned(rules, pins), actor=actor, note=note, verb="published"
@@ -139,9 +139,12 @@ def publish(
 def publish_beside(tenant: Tenant, added: Spec, *, actor: User, note: str = "", pins: Mapping[str, str]) -> Ruleset:
     """Make the live rules and one more decide. The draft gets it too; what else was written at it stays unpublished.
 
-    Raises ValidationError when another live rule that loosens names a tool that has changed since: it would hold again.
+    Raises ValidationError where the tenant asks for a second person, and when another live rule that loosens names a
+    tool that has changed since: it would hold again.
     """
     _locked(tenant.pk)
+    if two_publish(tenant):
+        raise ValidationError(f"{tenant.name} asks for a second person: the rule has to go through the draft.")
     live = Ruleset.objects.filter(tenant=tenant).order_by("-number").first()
     bound = pinned([added], pins)
     if live is not None:
@@ -152,6 +155,11 @@ def publish_beside(tenant: Tenant, added: Spec, *, actor: User, note: str = "", 
     published = _published(tenant, rules, kept, actor=actor, note=note, verb="published")
     tenant_actions.save(fill(Rule(tenant=tenant), added), actor=actor.username)
     return published
+
+
+def two_publish(tenant: Tenant) -> bool:
+    """Whether the tenant asks for a second person, now."""
+    return Tenant.objects.filter(pk=tenant.pk, second_publisher=True).exists()
 
 
 def _check_not_revived(live: Ruleset, tool: str, pin: str) -> None:
@@ -174,7 +182,7 @@ def roll_back(tenant: Tenant, number: int, *, actor: User) -> Ruleset:
     Raises ValidationError where the tenant asks for a second person: nobody else looked at what comes back.
     """
     _locked(tenant.pk)
-    if Tenant.objects.values_list("second_publisher", flat=True).get(pk=tenant.pk):
+    if two_publish(tenant):
         raise ValidationError(
             f"{tenant.name} asks for a second person: write what v{number} says into the draft, and have somebody else "
             "publish it."

@@ -11,7 +11,7 @@ from lib.html import json_block
 from oversight import effective
 from oversight.admin.replay import chosen_tenant
 from oversight.effective import Access
-from policy.models import Rule, Ruleset
+from policy.models import Ruleset
 from tenants.administration import HubAdmin, named_in
 from tenants.models import Member, Tenant
 
@@ -90,7 +90,7 @@ def _chosen(request: HttpRequest, tenant: Tenant) -> dict[str, Any]:
     ways = effective.ways(member) if member is not None else []
     asked = request.GET.get("way", "")
     way = next((one for one in ways if one.credential == asked), ways[0] if ways else None)
-    return {"tenant": tenant, "members": members, "member": member, "ways": ways, "way": way, "opts": Rule._meta}
+    return {"tenant": tenant, "members": members, "member": member, "ways": ways, "way": way}
 
 
 def _access(member: Member, credential: str) -> Access:

@@ -13,7 +13,7 @@ from lib.html import when
 from oversight import replay
 from oversight.replay import WAYS, Replay
 from oversight.witnesses import WHY
-from policy.models import Rule, Ruleset
+from policy.models import Ruleset
 from policy.values import Effect
 from tenants.administration import HubAdmin, named_in, standing, tell
 from tenants.models import Tenant
@@ -82,7 +82,6 @@ class ReplayPages:
             "versions": Ruleset.objects.filter(tenant=tenant).order_by("-number")[:_VERSIONS],
             "number": request.GET.get("rules", ""),
             "most": replay.MOST,
-            "opts": Rule._meta,
         }
         return self._admin.page(request, "admin/oversight/replay.html", title="Replay rules", **context)
 
@@ -119,7 +118,6 @@ class ReplayPages:
         page = Paginator(calls, _PAGE).get_page(request.GET.get("page"))
         context: dict[str, Any] = {
             "group": group,
-            "opts": Rule._meta,
             "token": token,
             "page": page,
             "calls": [(one, when(one.at), _EFFECTS[one.was], _EFFECTS[one.will]) for one in page],
@@ -168,7 +166,6 @@ def _context(found: Replay, token: str) -> dict[str, Any]:
         "percent": min(100, found.seen * 100 // found.total) if found.total else 100,
         "sums": [(_DOES[way], ways[way]) for way in _DOES if ways[way]],
         "untold": ways["untold"],
-        "opts": Rule._meta,
         "same": found.judged - sum(ways.values()),
         "groups": _groups(found),
         "matrix": _matrix(found),

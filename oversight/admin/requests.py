@@ -1,4 +1,4 @@
-"""Requests for access in the admin: who asks for what, and the answer. Below them hang replay and effective access."""
+"""Requests for access in the admin: who asks for what, and the answer."""
 
 # Unfold annotates its overrides more narrowly than Django lets these methods answer.
 # mypy: disable-error-code="override"
@@ -12,7 +12,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
@@ -20,8 +20,7 @@ from unfold.decorators import display
 
 from lib.html import when
 from oversight import requests
-from oversight.admin.effective import EffectivePages
-from oversight.admin.replay import ReplayPages
+from policy.actions import two_publish
 from policy.models import AccessRequest
 from policy.values import Effect
 from tenants.administration import TenantAdmin, TenantFilter, tell, tenant_column
@@ -30,8 +29,20 @@ from tenants.models import User
 _EFFECTS = [
     (Effect.ALLOW.value, "Let calls run"),
     (Effect.CONFIRM.value, "Let calls run once the person has said yes to each"),
+    (Effect.REVIEW.value, "Let calls run once a second person has approved each"),
 ]
-_COLOURS = {"Waiting for an admin": "warning", "Granted": "success", "Denied": "danger"}
+_COLOURS = {
+    "Waiting for an admin": "warning",
+    "Waiting for a second person": "warning",
+    "Granted": "success",
+    "Denied": "danger",
+}
+
+_GRANTED: dict[str, str] = {
+    requests.State.GRANTED: "{who} may use {tool} from the next call on. The rule that says so was published, and "
+    "stands in the draft too; what else was written at the draft was not published.",
+    requests.State.PROPOSED: "The rule is in the draft. {who} may use {tool} once somebody else has published it.",
+}
 
 
 class GrantForm(forms.Form):
@@ -60,7 +71,7 @@ class GrantForm(forms.Form):
 
 @admin.register(AccessRequest)
 class AccessRequestAdmin(TenantAdmin):
-    """The list, one request with its two answers, and the pages that explain rules."""
+    """The list, and one request with its two answers."""
 
     list_display = ("what", "who", tenant_column, "state_label", "rule", "asked")
     list_display_links = ("what",)
@@ -79,9 +90,6 @@ class AccessRequestAdmin(TenantAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-    def get_urls(self) -> list[URLPattern]:
-        return [*ReplayPages(self).urls(), *EffectivePages(self).urls(), *super().get_urls()]
 
     def own_urls(self) -> tuple[tuple[str, Callable[..., HttpResponse], str], ...]:
         return (
@@ -125,7 +133,10 @@ class AccessRequestAdmin(TenantAdmin):
             "until": when(row.until) if row.until else None,
             "open": row.state == requests.State.OPEN,
             "mine": row.member.user_id == request.user.pk,
+            "forward": row.state == requests.State.PROPOSED,
+            "two": two_publish(row.tenant),
             "still": requests.still_refusing(row) if row.state == requests.State.OPEN else [],
+            "over": requests.passed_over(row) if row.state == requests.State.OPEN else [],
         }
         title = f"{row.member.user.username} asks for {row.tool}"
         return self.page(request, "admin/oversight/request.html", title=title, **context)
@@ -139,17 +150,13 @@ class AccessRequestAdmin(TenantAdmin):
             return self._shown(request, row, form)
         given = form.cleaned_data
         try:
-            requests.grant(
+            done = requests.grant(
                 row, actor=_person(request), until=form.end, effect=Effect(given["effect"]), answer=given["answer"]
             )
         except ValidationError as problem:
             tell(request, problem)
         else:
-            messages.success(
-                request,
-                f"{row.member.user.username} may use {row.tool} from the next call on. The rule that says so was "
-                "published, and stands in the draft too; what else was written at the draft was not published.",
-            )
+            messages.success(request, _GRANTED[done.state].format(who=row.member.user.username, tool=row.tool))
         return HttpResponseRedirect(_page(row))
 
     def deny_view(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -1,4 +1,5 @@
-"""Rules in the admin: the draft as a list, a form and YAML; publishing it, and its versions."""
+"""Rules in the admin: the draft as a list, a form and YAML; publishing it, and its versions. Below them hang the pages
+that explain rules: replay and effective access."""
 
 # Unfold annotates its overrides more narrowly than Django lets these methods answer.
 # mypy: disable-error-code="override"
@@ -10,10 +11,12 @@ from urllib.parse import urlencode
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import URLPattern, reverse
 
 from lib.html import when
-from oversight import drafts, rule_form, rule_versions
+from oversight import drafts, requests, rule_form, rule_versions
+from oversight.admin.effective import EffectivePages
+from oversight.admin.replay import ReplayPages
 from oversight.rule_form import RuleForm
 from policy import actions
 from policy.models import Rule, Ruleset
@@ -68,6 +71,9 @@ class RuleAdmin(TenantAdmin):
             ("What went before", {"fields": parts["before"], "classes": _folded(obj, "before")}),
             ("What inspection found", {"fields": ["found"], "classes": _folded(obj, "found")}),
         ]
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*ReplayPages(self).urls(), *EffectivePages(self).urls(), *super().get_urls()]
 
     def own_urls(self) -> Sequence[tuple[str, Callable[..., HttpResponse], str]]:
         return (
@@ -210,7 +216,7 @@ class RuleAdmin(TenantAdmin):
                     "A tool changed after this page was shown. Look again at what will be published."
                 )
             note, reviewed = request.POST.get("note", "").strip(), request.POST.get("digest", "")
-            return actions.publish(tenant, actor=_person(request), note=note, pins=pins, reviewed=reviewed)
+            return requests.publish(tenant, actor=_person(request), note=note, pins=pins, reviewed=reviewed)
         except ValidationError as problem:
             tell(request, problem)
             return None

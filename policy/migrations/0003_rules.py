@@ -27,7 +27,12 @@ class Migration(migrations.Migration):
                 (
                     "state",
                     models.CharField(
-                        choices=[("open", "Waiting for an admin"), ("granted", "Granted"), ("denied", "Denied")],
+                        choices=[
+                            ("open", "Waiting for an admin"),
+                            ("proposed", "Waiting for a second person"),
+                            ("granted", "Granted"),
+                            ("denied", "Denied"),
+                        ],
                         default="open",
                         max_length=8,
                     ),
@@ -63,7 +68,7 @@ class Migration(migrations.Migration):
                 "ordering": ["-created_at"],
                 "constraints": [
                     models.UniqueConstraint(
-                        condition=models.Q(("state", "open")),
+                        condition=models.Q(("state__in", ["open", "proposed"])),
                         fields=("member", "tool"),
                         name="one_open_request_per_tool",
                     )

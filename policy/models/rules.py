@@ -70,10 +70,12 @@ class Ruleset(models.Model):
 
 
 class AccessRequest(models.Model):
-    """A member asks for what a rule refuses them. Granting it publishes a rule that allows them the tool until then."""
+    """A member asks for what a rule refuses them. Granting it publishes a rule that allows them the tool until then;
+    where the tenant asks for a second person, it puts that rule into the draft, which somebody else publishes."""
 
     class State(models.TextChoices):
         OPEN = "open", _("Waiting for an admin")
+        PROPOSED = "proposed", _("Waiting for a second person")
         GRANTED = "granted", _("Granted")
         DENIED = "denied", _("Denied")
 
@@ -93,7 +95,9 @@ class AccessRequest(models.Model):
         ordering = ["-created_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["member", "tool"], condition=models.Q(state="open"), name="one_open_request_per_tool"
+                fields=["member", "tool"],
+                condition=models.Q(state__in=["open", "proposed"]),
+                name="one_open_request_per_tool",
             )
         ]
 

@@ -63,7 +63,7 @@ def test_a_draft_is_replayed_and_each_changed_call_is_found(page: Page, scene: C
     draft(
         scene, rule("No green", "deny", if_="args.text == 'green'"), rule("Long", "review", if_="size(args.text) > 9")
     )
-    where = f"/admin/policy/accessrequest/replay/?tenant={scene.acme.pk}"
+    where = f"/admin/policy/rule/replay/?tenant={scene.acme.pk}"
     _sign_in(page, hub[0], scene.adam, scene.password, where)
     _picture(page, "replay-begin")
     page.get_by_label("Over the calls of").select_option("the last day")
@@ -81,7 +81,7 @@ def test_a_draft_is_replayed_and_each_changed_call_is_found(page: Page, scene: C
 def test_effective_access_is_read_for_a_member_and_one_tool_is_explained(
     page: Page, scene: Cast, hub: list[str]
 ) -> None:
-    where = f"/admin/policy/accessrequest/effective/?tenant={scene.acme.pk}"
+    where = f"/admin/policy/rule/effective/?tenant={scene.acme.pk}"
     _sign_in(page, hub[0], scene.audrey, scene.password, where)
     page.get_by_label("Member").select_option(f"{scene.uma.username} (user)")
     page.get_by_role("button", name="Show").click()

@@ -16,12 +16,14 @@ from django.utils import timezone
 from oversight import requests
 from policy import actions
 from policy.models import AccessRequest, Draft
+from policy.rules import read
 from policy.values import Effect
-from tenants.models import Role, User
+from tenants.models import Role, Tenant, User
 from tests import ledger
 from tests.cast import Cast
 from tests.host import Answer, Host
 from tests.oversight.governed import browser, draft, live, publish
+from tests.person import forms
 from tests.policy.judging import rule
 from tests.waiting import until
 from tools import actions as tool_actions
@@ -160,6 +162,117 @@ def test_what_would_be_asked_about_is_asked_about_still(cast: Cast, host: Host) 
     granted(cast, request, effect=effect)
     assert live(cast).rules[-1]["effect"] == "confirm"
     assert said(host.call("shout", {"text": "hi"})) == "confirmation_needed"
+
+
+REVIEWED = {"roles": ["approver"], "minutes": 5}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [{}, {"if_": "has(args.text) && args.text == 'much'"}, {"where": ["127.0.0.0/8"]}, {"who": {"ways": ["key"]}}],
+)
+def test_what_would_be_reviewed_is_reviewed_still(cast: Cast, host: Host, condition: dict[str, Any]) -> None:
+    publish(cast, NO, rule("Somebody looks", "review", priority=120, reviewers=REVIEWED, **condition))
+    request = asked(cast)
+    page = text(browser(cast.adam), reverse("admin:policy_accessrequest_change", args=[request.pk]))
+    assert '<option value="review" selected>' in page
+    assert "not asked about such calls any more: Somebody looks." in page
+    granted(cast, request)
+    assert live(cast).rules[-1]["effect"] == "review"
+    assert live(cast).rules[-1]["reviewers"] == REVIEWED
+    assert "mcphub/job" in host.call("echo", {"text": "much"}).result["_meta"], "it is held"
+
+
+def test_what_is_above_the_refusal_holds_by_itself(cast: Cast, host: Host) -> None:
+    review = rule("Somebody looks", "review", priority=900, if_="has(args.text) && args.text == 'much'")
+    publish(cast, NO, review)
+    granted(cast, asked(cast))
+    assert live(cast).rules[-1]["effect"] == "allow"
+    assert "mcphub/job" in host.call("echo", {"text": "much"}).result["_meta"], "it is held"
+    assert said(host.call("echo", {"text": "hi"})) == ""
+
+
+def test_who_chooses_less_gives_less(cast: Cast, host: Host) -> None:
+    publish(cast, NO, rule("Somebody looks", "review", priority=120))
+    granted(cast, asked(cast), effect=Effect.ALLOW)
+    assert said(host.call("echo", {"text": "hi"})) == ""
+
+
+@pytest.fixture
+def two(cast: Cast, host: Host) -> AccessRequest:
+    """Uma's, where rules need a second person; adam has put it forward."""
+    with cast.see(cast.acme):
+        Tenant.objects.filter(pk=cast.acme.pk).update(second_publisher=True)
+    request = asked(cast)
+    week = (timezone.now() + WEEK).date().isoformat()
+    given = {"until": week, "effect": "allow", "answer": "For this customer"}
+    told = (
+        browser(cast.adam)
+        .post(reverse("admin:policy_accessrequest_grant", args=[request.pk]), given, follow=True)
+        .content.decode()
+    )
+    assert "once somebody else has published it" in told
+    return request
+
+
+def publish_draft(reader: Browser, cast: Cast) -> str:
+    url = f"{reverse('admin:policy_rule_publish')}?tenant={cast.acme.pk}"
+    (form,) = [form for form in forms(reader.get(url).content.decode()) if "digest" in form.texts]
+    return reader.post(url, form.data(), follow=True).content.decode()
+
+
+def state(cast: Cast, request: AccessRequest) -> str:
+    with cast.see(cast.acme):
+        request.refresh_from_db()
+    return str(request.state)
+
+
+def test_where_two_have_to_publish_a_grant_waits_for_the_second(cast: Cast, host: Host, two: AccessRequest) -> None:
+    uma, number = browser(cast.uma), live(cast).number
+    assert (state(cast, two), live(cast).number) == ("proposed", number)
+    assert said(host.call("echo", {"text": "hi"})) == "denied"
+    assert "an admin of Acme has to answer" in text(uma, door(cast))
+    assert uma.post(door(cast), {"why": "again"}).status_code == 400
+    assert "asks for a second person to publish it" in publish_draft(browser(cast.adam), cast)
+    assert (state(cast, two), live(cast).number) == ("proposed", number)
+    assert f"Rules v{number + 1} decide" in publish_draft(browser(cast.olga), cast)
+    assert (state(cast, two), two.decided_by_id) == ("granted", cast.olga.pk)
+    assert said(host.call("echo", {"text": "hi"})) == ""
+    assert "For this customer" in text(uma, door(cast))
+
+
+def test_nobody_publishes_beside_the_draft_where_two_have_to(cast: Cast, host: Host, two: AccessRequest) -> None:
+    with cast.see(cast.acme), pytest.raises(ValidationError, match="go through the draft"):
+        actions.publish_beside(cast.acme, read(rule("Mine", "allow")), actor=cast.adam, pins={})
+
+
+def test_what_is_taken_out_of_the_draft_waits_for_an_admin_again(cast: Cast, host: Host, two: AccessRequest) -> None:
+    draft(cast, NO, rule("Another", "warn"))
+    publish_draft(browser(cast.olga), cast)
+    assert (state(cast, two), two.until) == ("open", None)
+    assert said(host.call("echo", {"text": "hi"})) == "denied"
+
+
+def test_what_was_put_forward_can_be_denied_and_leaves_the_draft(cast: Cast, host: Host, two: AccessRequest) -> None:
+    browser(cast.olga).post(reverse("admin:policy_accessrequest_deny", args=[two.pk]), {"answer": "Not now"})
+    assert state(cast, two) == "denied"
+    with cast.see(cast.acme):
+        assert [one.name for one in actions.draft_of(cast.acme)] == [NO["name"]]
+
+
+@override_settings(SENDS_MAIL=True)
+def test_the_second_person_is_written_to_and_then_who_asked(cast: Cast, host: Host) -> None:
+    request = asked(cast)
+    with cast.see(cast.acme):
+        Tenant.objects.filter(pk=cast.acme.pk).update(second_publisher=True)
+        request.tenant.refresh_from_db()
+    mail.outbox.clear()
+    granted(cast, request)
+    assert [one.to for one in mail.outbox] == [[cast.olga.email]]
+    assert f"/admin/policy/rule/publish/?tenant={cast.acme.pk}" in mail.outbox[0].body
+    mail.outbox.clear()
+    publish_draft(browser(cast.olga), cast)
+    assert [(one.to, "You may use echo" in one.subject) for one in mail.outbox] == [([cast.uma.email], True)]
 
 
 def test_denying_needs_a_reason_and_is_told(cast: Cast, host: Host) -> None:
