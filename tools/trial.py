@@ -1,9 +1,13 @@
-"""“Try it”: a draft run once as a chosen member, through the same door as every call of a host."""
+"""“Try it”: a draft run once as a chosen member, through the same door as every call of a host.
 
+What rules say of the tool as it is live holds for its draft too, whatever name, tags or traits the draft has by now.
+"""
+
+import datetime
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -13,16 +17,19 @@ from pydantic import ValidationError
 from access.callers import caller_of
 from audit.writer import LedgerUnavailable, open_writer
 from lib import db, fetch
+from lib.detect import attacks
 from lib.schema import SchemaError
-from policy.models import Limit, Ruleset
-from policy.rules import NO_RULES, Rules, compiled
+from policy import history
+from policy.models import Limit
+from policy.queries import rules_of
+from policy.rules import Rules
 from policy.take import LimitRule, flush, limit_rule
-from policy.values import Agreed, Refusal
+from policy.values import Agreed, Decision, Effect, Facts, Refusal, Subject
 from tenants.caller import Caller
 from tenants.models import Member, Stop
-from tools import calls
+from tools import calls, inspection, known
 from tools.actions import DEFINED
-from tools.catalog import LiveConnection, LiveTool, make_live, open_connection
+from tools.catalog import LiveConnection, LiveTool, make_live, open_connection, subject_of
 from tools.cleaning import Surroundings, surroundings
 from tools.manifest import manifest
 from tools.models import Connection, Tool
@@ -35,16 +42,22 @@ _REVIEWED = Refusal(
 )
 
 
+_AGREED = Agreed(confirmed=True)
+"""By whoever pressed the button."""
+
+
 class Broken(Exception):
     """The draft cannot even be tried; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """Everything a trial needs, read from the database, so that none is held while it runs."""
+    """Everything a trial needs, read from the database, so that none is held while it runs. live: the tool as rules see
+    it when hosts call it; None where they see the draft alike, or no tool yet."""
 
     caller: Caller
     tool: LiveTool
+    live: Subject | None
     limits: tuple[LimitRule, ...]
     rules: Rules
 
@@ -63,12 +76,16 @@ def prepare(draft: Tool, member: Member, *, username: str) -> Prepared:
     if Stop.objects.exists():
         raise Broken("Everything on this hub is stopped by a kill switch; nothing is run until that is lifted.")
     limits = Limit.objects.filter(tenant_id=draft.tenant_id).order_by("id")
-    live = Ruleset.objects.filter(tenant_id=draft.tenant_id).order_by("-number").values().first()
+    tool, live = _ready(draft), draft.live
+    subject = subject_of(vars(live)) if live is not None else None
+    if live is not None:
+        tool = replace(tool, inspect=tool.inspect | attacks.known(live.inspect))
     return Prepared(
         caller=caller_of(member, credential="admin", client=f"admin: {username}"),
-        tool=_ready(draft),
+        tool=tool,
+        live=subject if subject is not None and replace(subject, pin="") != tool.subject else None,
         limits=tuple(limit_rule(row) for row in limits.values()),
-        rules=compiled(live) if live else NO_RULES,
+        rules=rules_of(draft.tenant_id),
     )
 
 
@@ -97,7 +114,8 @@ def _connection(draft: Tool) -> LiveConnection | None:
 
 def _around(draft: Tool) -> Surroundings:
     connections = Connection.objects.filter(tenant_id=draft.tenant_id).values()
-    return surroundings(draft.tenant.link_hosts, (open_connection(one).secret for one in connections))
+    kept = known.of_tenant_now(draft.tenant_id)
+    return surroundings(draft.tenant.link_hosts, [*(open_connection(one).secret for one in connections), *kept])
 
 
 def run(prepared: Prepared, arguments: dict[str, Any], *, address: str) -> Trial:
@@ -118,16 +136,42 @@ def run(prepared: Prepared, arguments: dict[str, Any], *, address: str) -> Trial
 async def _run(prepared: Prepared, arguments: dict[str, Any], address: str) -> Result | Refusal:
     origin = Origin(via="admin", address=address)
     async with _services():
-        ended = await calls.run_tool(
+        decision = await _of_live(prepared, arguments, origin)
+        ready = await calls.prepare_tool(
             prepared.caller,
             prepared.tool,
-            arguments,
+            dict(decision.arguments) if decision is not None else arguments,
             limits=prepared.limits,
             rules=prepared.rules,
             origin=origin,
-            agreed=Agreed(confirmed=True),  # by whoever pressed the button
+            check=lambda _: _against(decision),
+            agreed=_AGREED,
         )
-        return await calls.refuse(ended.ready, _REVIEWED) if isinstance(ended, calls.Pending) else ended
+        if isinstance(ready, calls.Pending):
+            return await calls.refuse(ready.ready, _REVIEWED)
+        return await calls.execute(ready) if isinstance(ready, calls.Ready) else ready
+
+
+async def _of_live(prepared: Prepared, arguments: dict[str, Any], origin: Origin) -> Decision | None:
+    """What rules say of this call of the tool that is live; None where that is what they say of the draft."""
+    caller, rules, live = prepared.caller, prepared.rules, prepared.live
+    if live is None:
+        return None
+    facts = Facts(
+        arguments=arguments,
+        at=datetime.datetime.now(datetime.UTC),
+        address=origin.address,
+        before=await history.count(rules.windows(caller, live)),
+        found=await inspection.inspected(prepared.tool, arguments, tenant_id=caller.tenant_id),
+        agreed=_AGREED,
+    )
+    return rules.judge(caller, live, facts)
+
+
+def _against(decision: Decision | None) -> Refusal | None:
+    if decision is None:
+        return None
+    return _REVIEWED if decision.effect is Effect.REVIEW else decision.refusal
 
 
 @asynccontextmanager

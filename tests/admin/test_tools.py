@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import orjson
+import pytest
 from django.test import Client
 from django.urls import resolve, reverse
 
@@ -13,6 +14,7 @@ from policy.models import Limit
 from tenants.models import Scope
 from tests.admin.conftest import entries, form_of
 from tests.cast import Cast
+from tests.gateway.confirming import govern
 from tools.models import Connection, Tool
 
 AS_IT_COMES = {
@@ -257,6 +259,48 @@ def test_trying_shows_every_refusal_with_its_reason(cast: Cast, olga: Client) ->
     assert "Refused: rate_limited" in _try(cast, olga, tool, {"text": "x"})[1]
     reasons = [entry.reason for entry in entries(cast, cast.acme, event=Event.REFUSED)]
     assert reasons == ["invalid_arguments", "unknown_tool", "rate_limited"]
+
+
+@pytest.mark.parametrize("changed", [{"name": "other"}, {"tags": []}, {"name": "other", "inspect": []}])
+@pytest.mark.parametrize(
+    ("rule", "refused"),
+    [
+        ({"effect": "deny"}, "denied"),
+        ({"effect": "deny", "found": ["sql"]}, "denied"),
+        ({"effect": "deny", "before": {"more_than": 0, "seconds": 60}}, "denied"),
+        ({"effect": "review"}, "review_needed"),
+        ({"effect": "transform", "transform": [{"set": "text", "to": "as it has to be"}]}, ""),
+    ],
+)
+def test_a_draft_is_tried_as_what_is_live_of_it_is_called(
+    cast: Cast, olga: Client, changed: dict[str, Any], rule: dict[str, Any], refused: str
+) -> None:
+    tool = cast.tool(cast.acme, "echo", tags=["loud"], inspect=["sql"])
+    what = {"tools": ["echo"]} if "name" in changed else {"tags": ["loud"]}
+    govern(cast, {"name": "as it is live", "what": what, **rule})
+    with cast.see(cast.acme):
+        Tool.objects.filter(pk=tool.pk).update(**changed)
+    if "before" in rule:
+        assert 'data-outcome="ok"' in _try(cast, olga, tool, {"text": "x"})[1]
+    text = _try(cast, olga, tool, {"text": "' OR '1'='1"})[1]
+    if refused:
+        assert f"Refused: {refused}" in text
+    else:
+        assert "as it has to be" in text
+    ended = entries(cast, cast.acme, event__startswith="call.")[-1]
+    assert (ended.reason, ended.version if refused else 0) == (refused, 0)
+
+
+def test_what_is_allowed_of_what_is_live_is_not_allowed_of_a_draft_of_another_name(cast: Cast, olga: Client) -> None:
+    tool = cast.tool(cast.acme, "echo")
+    govern(
+        cast,
+        {"name": "this one", "effect": "allow", "priority": 9, "what": {"tools": ["echo"]}},
+        {"name": "no other", "effect": "deny", "priority": 1},
+    )
+    with cast.see(cast.acme):
+        Tool.objects.filter(pk=tool.pk).update(name="other")
+    assert "Refused: denied" in _try(cast, olga, tool, {"text": "x"})[1]
 
 
 def test_trying_shows_what_a_tool_says_when_it_fails_and_hides_what_it_should_not(cast: Cast, olga: Client) -> None:
