@@ -52,8 +52,8 @@ class LimitAdmin(TenantAdmin):
     list_filter_submit = True
     ordering = ("tenant__name", "per", "tool")
     empty_says = (
-        "A limit says how much fits: calls, bytes, calls at once, units a day. Without any, nothing is limited. "
-        "Add the first one."
+        "A limit says how much fits: calls, bytes, calls at once, units a day, repeats. Without any, nothing is "
+        "limited. Add the first one."
     )
     delete_says = "Calls are no longer counted against it. This cannot be undone."
 

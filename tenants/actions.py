@@ -1,7 +1,7 @@
 """Writing tenants and members, as verbs."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from allauth.mfa.models import Authenticator
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -17,12 +17,30 @@ log = logging.getLogger(__name__)
 
 @transaction.atomic
 def create_tenant(tenant: Tenant, *, actor: str) -> Tenant:
-    """Save a new tenant. The rest of the transaction sees it besides what it saw before."""
+    """Save a new tenant, bare. The rest of the transaction sees it besides what it saw before."""
     tenant.id = queries.next_tenant_id()
     db.widen_scope(tenant.id)
     tenant.full_clean()
     tenant.save(force_insert=True)
     changes.record(tenant_id=tenant.id, actor=actor, verb="created", subject=tenant, after=changes.snapshot(tenant))
+    return tenant
+
+
+Beginning = Callable[[Tenant, str], None]
+_beginnings: list[Beginning] = []
+
+
+def begin_with(beginning: Beginning) -> None:
+    """Have every tenant that is set up begin with this too. It takes the tenant and the actor's name."""
+    _beginnings.append(beginning)
+
+
+@transaction.atomic
+def set_up_tenant(tenant: Tenant, *, actor: str) -> Tenant:
+    """The same, with everything that a tenant begins with and that its admins may change or take away."""
+    create_tenant(tenant, actor=actor)
+    for beginning in _beginnings:
+        beginning(tenant, actor)
     return tenant
 
 

@@ -148,7 +148,7 @@ class TenantsAdmin(HubAdmin):
         if change:
             actions.change_tenant(obj, actor=_user(request))
             return
-        actions.create_tenant(obj, actor=actor)
+        actions.set_up_tenant(obj, actor=actor)
         if form.cleaned_data["owner"]:
             actions.add_member(obj, form.cleaned_data["owner"], role=Role.OWNER, actor=actor)
 
