@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cast import Cast
-from tests.corpus import approvals, printing, upstream
+from tests.corpus import approvals, printing, tokens, upstream
 from tests.corpus.door import ATTACKS, HARMLESS, Scene
 from tests.corpus.test_corpus import Record
 from tests.corpus.written import figures
@@ -80,7 +80,26 @@ def test_a_harmless_answer_arrives_as_it_is(outside: upstream.Answering, name: s
     assert not touched
 
 
+@pytest.fixture
+def let_in(cast: Cast, hub: list[str], tmp_path: Path) -> tokens.LetInScene:
+    return tokens.let_in(cast, hub, tmp_path / "notes")
+
+
+@pytest.mark.parametrize("name", tokens.ATTACKS)
+def test_a_token_or_a_code_opens_nothing_else(let_in: tokens.LetInScene, name: str, record_property: Record) -> None:
+    stopped = tokens.ATTACKS[name](let_in)
+    record(record_property, attacks=1, caught=int(stopped))
+    assert stopped
+
+
+@pytest.mark.parametrize("name", tokens.HARMLESS)
+def test_a_token_opens_what_it_is_for(let_in: tokens.LetInScene, name: str, record_property: Record) -> None:
+    stopped = tokens.HARMLESS[name](let_in)
+    record(record_property, harmless=1, alarms=int(stopped))
+    assert not stopped
+
+
 def test_all_of_them_are_in_the_figures() -> None:
-    attacks = len(ATTACKS) + len(approvals.ATTACKS) + len(upstream.ATTACKS)
-    harmless = len(HARMLESS) + len(approvals.HARMLESS) + len(upstream.HARMLESS)
+    attacks = sum(map(len, (ATTACKS, approvals.ATTACKS, tokens.ATTACKS, upstream.ATTACKS)))
+    harmless = sum(map(len, (HARMLESS, approvals.HARMLESS, tokens.HARMLESS, upstream.HARMLESS)))
     assert figures()["front_door"] == {"attacks": attacks, "caught": attacks, "harmless": harmless, "alarms": 0}
