@@ -17,6 +17,7 @@ from tenants import actions as tenant_actions
 from tenants.models import Role, Scope
 from tests.audit.conftest import ROW, Ledger, Make
 from tests.cast import Cast
+from tests.gateway.confirming import govern
 from tests.postgres import as_app, as_owner, rows
 from tools import actions as tool_actions
 from tools.models import Connection
@@ -162,6 +163,15 @@ def test_secrets_in_arguments_are_kept_out(cast: Cast, host: Make, ledger: Ledge
     assert "hunter2" not in str(kept)
     assert "xxxxxxxx" not in str(kept)
     assert kept["note"].startswith("use [redacted]")
+
+
+def test_what_a_hidden_tool_takes_as_secret_is_kept_out_too(cast: Cast, host: Make, ledger: Ledger) -> None:
+    schema = {"type": "object", "properties": {"plain": {"type": "string", "writeOnly": True}}}
+    cast.tool(cast.acme, "broken_promise", input_schema=schema, output_schema=None)
+    govern(cast, {"name": "hush", "effect": "deny", "secret": True, "what": {"tools": ["broken_promise"]}})
+    host().call("broken_promise", {"plain": "hunter2-hunter2"})
+    (refused,) = ledger()
+    assert (refused.reason, "hunter2" in str(refused.preview)) == ("unknown_tool", False)
 
 
 def test_a_preview_is_bounded_whatever_is_sent(cast: Cast, host: Make, ledger: Ledger) -> None:

@@ -92,7 +92,14 @@ async def prepare(
             partial=partial,
             agreed=agreed,
         )
-    stray = Stray(id=uuid7(), caller=caller, name=redact.text(name)[:128], arguments=arguments, origin=origin)
+    stray = Stray(
+        id=uuid7(),
+        caller=caller,
+        name=redact.text(name)[:128],
+        arguments=arguments,
+        origin=origin,
+        hidden=tool.hidden if tool is not None else frozenset(),
+    )
     unknown = Refusal(reason="unknown_tool", message=f"There is no tool named {name[:128]!r} here.")
     charged = await take_stray(caller, catalog.limits, call=stray.id)
     return await refuse(stray, charged if isinstance(charged, Refusal) else unknown)

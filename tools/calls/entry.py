@@ -87,5 +87,5 @@ def _said_yes(agreed: Agreed) -> str:
 def _of_tool(asked: Ready | Stray) -> tuple[str, int | None, frozenset[str]]:
     """Its name, its version, and which arguments are secret by its schema."""
     if isinstance(asked, Stray):
-        return asked.name, None, frozenset()
+        return asked.name, None, asked.hidden
     return asked.tool.name, asked.tool.number, asked.tool.hidden

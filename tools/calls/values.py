@@ -68,10 +68,12 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stray:
-    """A call of a tool that is not there for its caller."""
+    """A call of a tool that is not there for its caller. hidden: arguments that are secret by the schema of the one
+    that is there for others."""
 
     id: uuid.UUID
     caller: Caller
     name: str
     arguments: dict[str, Any]
     origin: Origin
+    hidden: frozenset[str] = frozenset()
