@@ -42,12 +42,10 @@ FROM begun b LEFT JOIN LATERAL (
 ) e ON true
 WHERE e.at IS NULL OR e.at >= %(thrown_at)s
 """
-_JOBS = """
-SELECT count(*) FILTER (WHERE j.state IN ('running', 'input_required')), max(j.ended_at)
-FROM jobs_job j
-WHERE j.tenant_id = ANY (%(tenants)s)
-    AND ((j.state IN ('running', 'input_required') AND j.cancel_at IS NOT NULL)
-        OR (j.cancel_at >= %(thrown_at)s AND j.reason = 'killed'))
+# What had begun before the switch was thrown, or was let in just then. Asked each second while somebody looks, among
+# jobs that are kept for weeks: what runs is found by `jobs_held`, what has ended since by `jobs_ended`.
+_THEIRS = """
+    j.tenant_id = ANY (%(tenants)s) AND j.started_at < %(thrown_at)s + interval '1 minute'
     AND CASE %(sort)s
         WHEN 'tool' THEN j.version_id IN (SELECT v.id FROM tools_version v WHERE v.tool_id = %(target)s)
         WHEN 'connection' THEN j.version_id IN (SELECT v.id FROM tools_version v WHERE v.connection_id = %(target)s)
@@ -56,6 +54,10 @@ WHERE j.tenant_id = ANY (%(tenants)s)
         WHEN 'user' THEN j.member_id IN (SELECT m.id FROM tenants_member m WHERE m.user_id = %(target)s)
         ELSE true END
 """
+_JOBS = f"""
+SELECT (SELECT count(*) FROM jobs_job j WHERE j.state IN ('running', 'input_required') AND {_THEIRS}),
+    (SELECT max(j.ended_at) FROM jobs_job j WHERE j.ended_at >= %(thrown_at)s AND {_THEIRS})
+"""  # noqa: S608 - of constants
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,10 +110,10 @@ def progress(switch: Switch) -> Progress:
     with connection.cursor() as cursor:
         cursor.execute(_CALLS, asked)
         calls, last_call, threads = cursor.fetchone()
+        if switch.stopped_at is not None:
+            return Progress(calls=0, jobs=0, threads=threads, stopped_at=switch.stopped_at)
         cursor.execute(_JOBS, asked)
         jobs, last_job = cursor.fetchone()
-    if switch.stopped_at is not None:
-        return Progress(calls=0, jobs=0, threads=threads, stopped_at=switch.stopped_at)
     if calls or jobs:
         return Progress(calls=calls, jobs=jobs, threads=threads, stopped_at=None)
     stopped_at = max(one for one in (switch.thrown_at, last_call, last_job) if one is not None)
