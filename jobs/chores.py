@@ -3,6 +3,7 @@ beat costs nothing."""
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from django.conf import settings
@@ -20,10 +21,19 @@ _LONGEST_KEPT = timedelta(days=32)
 
 
 async def sweep() -> None:
-    """Take dead workers' jobs from them, let run out what waited too long, and call for what nobody was called for."""
-    lane = db.lane("jobs sweep")
-    await lane.fetch("SELECT jobs_lapse()", [])
-    rows = await lane.fetch("SELECT jobs_sweep(%s)", [settings.JOBS_LEASE])
+    """End what waited too long for a yes, take dead workers' jobs from them, call for what nobody was called for."""
+    await _each(
+        ("held calls whose time is over wait on", _lapse),
+        ("dead workers' jobs, and jobs that no worker heard of, wait on", _sweep),
+    )
+
+
+async def _lapse() -> None:
+    await db.lane("jobs sweep").fetch("SELECT jobs_lapse()", [])
+
+
+async def _sweep() -> None:
+    rows = await db.lane("jobs sweep").fetch("SELECT jobs_sweep(%s)", [settings.JOBS_LEASE])
     await wake.ring(int(rows[0][0]))
 
 
@@ -35,13 +45,35 @@ def sweep_seconds() -> float:
 async def forget() -> None:
     """Drop what was kept of jobs whose time is over, questions that are, and what lies in storage and no row has named
     for too long."""
+    await _each(
+        ("jobs whose time is over are kept on", _forget),
+        ("questions whose time is over are kept on", confirming.forget),
+        ("results that no row names are kept on", _clear),
+    )
+
+
+async def _forget() -> None:
     for _ in range(_MOST_ROUNDS):
         ((keys, more),) = await db.lane("jobs forget").fetch("SELECT keys, more FROM jobs_forget()", [])
         deleted = [await asyncio.to_thread(_deleted, key) for key in keys]
         if not more or not all(deleted):
             break
-    await confirming.forget()
+
+
+async def _clear() -> None:
     await asyncio.to_thread(storage.clear, (timezone.now() - _LONGEST_KEPT).date())
+
+
+async def _each(*steps: tuple[str, Callable[[], Awaitable[None]]]) -> None:
+    """These steps, each after what is so when it fails. None keeps the ones behind it from being done, and the next
+    round tries it again."""
+    for otherwise, step in steps:
+        try:
+            await step()
+        except db.UNREACHABLE:
+            log.warning("%s: Postgres did not answer", otherwise)
+        except Exception:  # each storage and each broker has errors of its own
+            log.exception("%s", otherwise)
 
 
 def _deleted(key: str) -> bool:

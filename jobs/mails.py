@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.core.mail.backends.smtp import EmailBackend
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -33,6 +33,8 @@ MOST_READERS = 50
 _AT_ONCE = 20
 _TAKEN = 120.0
 """Seconds for which a mail belongs to the process that took it."""
+_OF_ONE_MAIL = (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError, smtplib.SMTPNotSupportedError, ValueError)
+"""What is wrong with one mail or its reader's address, and not with the mail server."""
 
 
 @dataclass(kw_only=True)
@@ -53,20 +55,36 @@ async def send_due() -> None:
         cursor = await conn.execute("SELECT approval, tenant, attempts FROM jobs_mails(%s, %s)", [_AT_ONCE, _TAKEN])
         taken = await cursor.fetchall()
     for approval, tenant, attempts in taken:
-        await asyncio.to_thread(_sent, approval, tenant, attempts)
+        await asyncio.to_thread(_attempt, approval, tenant, attempts)
 
 
-def _sent(approval_id: Any, tenant_id: int, attempts: int) -> None:
-    """One attempt: read, send outside any transaction, write down. In a thread."""
+def _attempt(approval_id: Any, tenant_id: int, attempts: int) -> None:
+    """Read, send outside any transaction, write down. In a thread. What fails here is this approval's alone, and comes
+    back; where it cannot be written down, when its time as taken is over."""
+    try:
+        post, delivered = _sent(approval_id, tenant_id)
+        with db.tenant_scope([tenant_id]):
+            _record(approval_id, attempts, post, delivered=delivered)
+    except OperationalError:
+        log.warning("mails about approval %s wait: Postgres cannot be reached", approval_id)
+    except Exception:  # or it would keep the others that were taken with it
+        log.exception("what became of the mails about approval %s is not known: they are sent again", approval_id)
+    finally:
+        connections.close_all()
+
+
+def _sent(approval_id: Any, tenant_id: int) -> tuple[_Post, bool]:
+    """What there was to send, and whether it was."""
     try:
         with db.tenant_scope([tenant_id]):
             approval = _approvals().filter(pk=approval_id).first()
             post = _post(approval) if approval is not None else _Post()
-        delivered = _send(post.messages)
-        with db.tenant_scope([tenant_id]):
-            _record(approval_id, attempts, post, delivered=delivered)
-    finally:
-        connections.close_all()
+        return post, _send(post.messages)
+    except OperationalError:
+        raise
+    except Exception:  # an attempt like any other, or it would be tried for ever
+        log.exception("mails about approval %s could not be made", approval_id)
+        return _Post(), False
 
 
 def _approvals() -> QuerySet[Approval]:
@@ -127,23 +145,28 @@ def _letters(readers: Iterable[str], subject: str, says: list[str]) -> list[Emai
 
 
 def _send(messages: list[EmailMessage]) -> bool:
-    """By SMTP itself and not by the hub's outbox, so that what fails is known here. False when the server failed; who
-    alone is refused by it is passed over, or the others would get it again."""
+    """By SMTP itself and not by the hub's outbox, so that what fails is known here. False when the server failed, or
+    nobody got any of it; who alone does not get theirs is passed over, or the others would get it again."""
     if not messages:
         return True
     server = EmailBackend()
     try:
         server.open()
-        for message in messages:
-            try:
-                server.send_messages([message])
-            except smtplib.SMTPRecipientsRefused:
-                log.warning("the mail %r has a reader whom the mail server refuses", message.subject)
+        sent = [_send_one(server, message) for message in messages]
     except (OSError, smtplib.SMTPException) as problem:
         log.warning("mails about a held call wait: %s", type(problem).__name__)
         return False
     finally:
         server.close()
+    return any(sent)
+
+
+def _send_one(server: EmailBackend, message: EmailMessage) -> bool:
+    try:
+        server.send_messages([message])
+    except _OF_ONE_MAIL as problem:
+        log.warning("the mail %r does not reach one of its readers: %s", message.subject, type(problem).__name__)
+        return False
     return True
 
 
@@ -157,6 +180,6 @@ def _record(approval_id: Any, attempts: int, post: _Post, *, delivered: bool) ->
         return
     over = attempts > len(BACKOFF)
     if over:
-        log.error("mails about approval %s were not sent: the mail server failed %d times", approval_id, attempts)
+        log.error("mails about approval %s were not sent: %d attempts failed", approval_id, attempts)
     due = None if over else now + timedelta(seconds=BACKOFF[attempts - 1])
     rows.filter(mail_attempts=attempts).update(mail_due_at=due)

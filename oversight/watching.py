@@ -19,9 +19,10 @@ log = logging.getLogger(__name__)
 _KILLED: LiteralString = (
     "SELECT place FROM oversight_killed(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[])"
 )
+_RUN_ON = "calls that a kill switch stops run on in this process until Postgres tells which they are"
 _SILENCE = 3600.0
-_AGAIN = 0.2
-"""Seconds until Postgres is asked again, where it did not answer."""
+_PAUSES = (0.2, 0.2, 0.4, 1.0)
+"""Seconds between attempts, where Postgres did not tell what is switched off; the last one goes on."""
 
 
 @asynccontextmanager
@@ -38,21 +39,30 @@ async def open_watch() -> AsyncIterator[None]:
 
 
 async def _obey(news: events.Events) -> None:
+    """What could not be looked at is owed, and looked at again until it was, as nobody tells of a switch twice."""
+    owed: set[int] = set()
+    failures = 0
     while True:
-        event = await news.get(_SILENCE)
+        event = await news.get(_PAUSES[min(failures, len(_PAUSES)) - 1] if owed else _SILENCE)
         if event is not None:
-            await _stop(event.tenant_id)
+            owed.add(event.tenant_id)
+        owed = {tenant_id for tenant_id in owed if not await _stop(tenant_id, known=failures > 0)}
+        failures = failures + 1 if owed else 0
 
 
-async def _stop(tenant_id: int) -> None:
-    while True:
-        try:
-            return await running.kill(None if tenant_id == events.EVERY_TENANT else tenant_id)
-        except db.UNREACHABLE:
-            await asyncio.sleep(_AGAIN)
-        except Exception:  # or no switch would be heard of from here on
-            log.exception("what a kill switch stops could not be told")
-            return None
+async def _stop(tenant_id: int, *, known: bool) -> bool:
+    """Whether what runs was looked at. known: the log says already that it cannot be."""
+    try:
+        await running.kill(None if tenant_id == events.EVERY_TENANT else tenant_id)
+    except db.UNREACHABLE:
+        if not known:
+            log.warning(_RUN_ON)
+        return False
+    except Exception:  # or no switch would be heard of from here on
+        if not known:
+            log.exception(_RUN_ON)
+        return False
+    return True
 
 
 async def _killed(runs: Sequence[Run]) -> Sequence[Run]:

@@ -11,7 +11,7 @@ import pytest
 from django.test import override_settings
 from psycopg import sql
 
-from jobs import chores, hooks
+from jobs import chores, confirming, hooks
 from mcphub import lifespan
 from tests.jobs.queues import Queue, queue_fixture
 from tests.postgres import rows
@@ -193,3 +193,26 @@ def test_every_process_sweeps_forgets_and_delivers(monkeypatch: pytest.MonkeyPat
 def test_there_are_several_sweeps_to_a_lease(lease: int, seconds: float) -> None:
     with override_settings(JOBS_LEASE=lease):
         assert chores.sweep_seconds() == seconds
+
+
+@pytest.mark.parametrize(("broken", "goes_on"), [("_lapse", "_sweep"), ("_sweep", "_lapse"), ("_forget", "_clear")])
+async def test_a_chore_that_fails_keeps_no_other_and_the_log_says_what_it_means(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str, goes_on: str
+) -> None:
+    done: list[str] = []
+
+    async def fails() -> None:
+        raise RuntimeError(broken)
+
+    for name in ("_lapse", "_sweep", "_forget", "_clear"):
+
+        async def does(name: str = name) -> None:
+            done.append(name)
+
+        monkeypatch.setattr(chores, name, fails if name == broken else does)
+    monkeypatch.setattr(confirming, "forget", fails)
+    await (chores.forget() if broken == "_forget" else chores.sweep())
+    assert done == [goes_on]
+    assert {record.levelname for record in caplog.records} == {"ERROR"}
+    assert all(record.message.endswith(" on") for record in caplog.records)
+    assert len(caplog.records) == (2 if broken == "_forget" else 1)
