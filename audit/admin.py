@@ -159,7 +159,7 @@ class ActorFilter(_Exactly):
 
 
 class LedgerAdmin(ModelAdmin):
-    """A list and a page for each entry; nothing can be added, changed or deleted by anybody."""
+    """A list and a page for each entry. Whose they are, and that nobody changes any, is said one floor up."""
 
     list_display = ("time", "tenant", "who", "client_name", "what", "event_label", "outcome_label", "why", "took")
     list_display_links = ("time",)
@@ -210,15 +210,6 @@ class LedgerAdmin(ModelAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.may_read(request) and (obj is None or obj.tenant_id in self.readable(request))
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if any("\x00" in text for text in request.GET.values()):

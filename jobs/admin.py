@@ -26,7 +26,7 @@ from jobs import actions, readers
 from jobs.models import Allowance, Delivery, Hook, Job, State
 from jobs.pages import page_context
 from lib.html import when
-from tenants.administration import TenantAdmin, TenantFilter, TenantForm, confirm, standing, tenant_column
+from tenants.administration import ReadOnly, TenantAdmin, TenantFilter, TenantForm, confirm, standing, tenant_column
 from tenants.models import User
 
 _NOT_LISTED = ("arguments", "answers", "result", "preview", "inputs", "error", "upstream")
@@ -56,7 +56,7 @@ class ToolFilter(TextFilter):
 
 
 @admin.register(Job)
-class JobAdmin(TenantAdmin):
+class JobAdmin(ReadOnly, TenantAdmin):  # type: ignore[misc]
     """The jobs of the tenants one may read. Nothing is edited here; a job's page stops it and runs it again."""
 
     list_display = ("tool", tenant_column, "state_label", "how_far", "username", "asked", "ended")
@@ -79,15 +79,6 @@ class JobAdmin(TenantAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer(*_NOT_LISTED)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -281,7 +272,7 @@ class HookAdmin(TenantAdmin):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(TenantAdmin):
+class DeliveryAdmin(ReadOnly, TenantAdmin):  # type: ignore[misc]
     """What was sent to hooks and what came back."""
 
     list_display = ("job_link", tenant_column, "hook_link", "state_label", "attempts", "answer", "tried", "next_try")
@@ -299,15 +290,6 @@ class DeliveryAdmin(TenantAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         unread = (f"job__{one}" for one in _NOT_LISTED)
         return super().get_queryset(request).select_related("hook", "job").defer(*unread)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None

@@ -24,6 +24,7 @@ from lib.html import copyable, when
 from tenants import actions
 from tenants.administration import (
     HubAdmin,
+    ReadOnly,
     TenantAdmin,
     TenantFilter,
     TenantForm,
@@ -341,7 +342,7 @@ class ScopeAdmin(TenantAdmin):
 
 
 @admin.register(Entry)
-class EntryAdmin(LedgerAdmin):
+class EntryAdmin(ReadOnly, LedgerAdmin):  # type: ignore[misc]
     """The ledger of the tenants one may read; platform staff also reads what concerns the platform itself."""
 
     def readable(self, request: HttpRequest) -> dict[int, str]:

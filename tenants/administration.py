@@ -50,6 +50,19 @@ def is_staff(request: HttpRequest) -> bool:
     return standing(request).staff
 
 
+class ReadOnly:
+    """Beside the class of an admin: nobody adds, changes or deletes its rows by its pages."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 class TenantFilter(DropdownFilter):
     """Filter by one of the reader's own tenants; absent when there is only one."""
 
