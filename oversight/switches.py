@@ -32,19 +32,30 @@ COMMAND = "cli"
 def throw(thing: Thing, *, actor: User | None, reason: str = "") -> Switch:
     """Switch it off, cancel its jobs, and have every process stop what it runs of it.
 
-    Runs in the scope of the tenants it may touch. What was off before is stopped once more. actor: None for the command
-    line. Raises ValidationError for the last owner, and the last of the platform staff.
+    Runs in the scope of the tenants it may touch. What was off before is stopped once more, and keeps its reason where
+    none is given. actor: None for the command line. Raises ValidationError for the last owner, and the last of the
+    platform staff.
     """
     name = _name(actor)
     thing.switch_off(name)
     switch = find_open(thing, lock=True) or Switch(tenant=thing.tenant, sort=thing.sort, target=thing.target)
-    switch.label, switch.reason, switch.thrown_by = thing.label, reason[:500], actor
+    switch.label, switch.reason, switch.thrown_by = thing.label, reason[:500] or switch.reason, actor
     switch.thrown_at, switch.stopped_at = _now(), None
     switch.save()
     cancelled = _cancel_jobs(thing, name)
     _record(thing, "killed", name, f"{reason} ({cancelled} jobs cancelled)".strip())
     _tell(thing)
     return switch
+
+
+@transaction.atomic
+def explain(switch: Switch, reason: str, *, actor: User) -> None:
+    """Say why it was thrown, afterwards: nobody writes a reason first in an emergency. The last word stands."""
+    switch.reason = reason[:500]
+    switch.save(update_fields=["reason"])
+    thing = thing_of(switch)
+    if thing is not None:
+        _record(thing, "explained", _name(actor), switch.reason)
 
 
 @transaction.atomic

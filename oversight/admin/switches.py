@@ -19,7 +19,7 @@ from lib.html import when
 from oversight import stopping, switches, things
 from oversight.models import Switch
 from oversight.things import Thing
-from tenants.administration import HubAdmin, ask_then_act, named_in, standing, tell
+from tenants.administration import HubAdmin, ReadOnly, named_in, standing, tell
 from tenants.models import Tenant, User
 
 _LOOK_AGAIN = 1
@@ -42,7 +42,7 @@ class Shown:
 
 
 @admin.register(Switch)
-class SwitchAdmin(HubAdmin):
+class SwitchAdmin(ReadOnly, HubAdmin):  # type: ignore[misc]
     """All switches that were thrown, and the pages on which they are thrown and lifted."""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -54,20 +54,12 @@ class SwitchAdmin(HubAdmin):
     def governs(self, request: HttpRequest, obj: Any = None) -> bool:
         return standing(request).staff or bool(self.tenants(request))  # get_queryset says which ones
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def own_urls(self) -> Sequence[tuple[str, Callable[..., HttpResponse], str]]:
         return (
             ("throw/", self.throw_view, "throw"),
             ("live/", self.live_view, "live"),
             ("<path:object_id>/live/", self.one_live_view, "one_live"),
+            ("<path:object_id>/reason/", self.reason_view, "reason"),
             ("<path:object_id>/lift/", self.lift_view, "lift"),
         )
 
@@ -114,7 +106,7 @@ class SwitchAdmin(HubAdmin):
     # Off and on
 
     def throw_view(self, request: HttpRequest) -> HttpResponse:
-        """Says what it will do; the button does it, for the reason that is given with it."""
+        """Throws it at once. Asked without pressing a button, it says what that would do."""
         thing = _asked_for(request)
         if request.method == "POST":
             try:
@@ -128,29 +120,39 @@ class SwitchAdmin(HubAdmin):
             "thing": thing,
             "does": does,
             "lost": lost,
+            "oneself": thing.row == request.user,
             "back": reverse("admin:oversight_switch_changelist"),
         }
         return self.page(request, "admin/oversight/throw.html", title=f"Stop {thing.label}", **context)
 
+    def reason_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        switch, _ = self._held(request, object_id)
+        if request.method == "POST" and (reason := request.POST.get("reason", "").strip()):
+            switches.explain(switch, reason, actor=_person(request))
+            messages.success(request, "The reason is kept.")
+        return HttpResponseRedirect(_page("change", switch))
+
     def lift_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        switch, thing = self._held(request, object_id)
+        if request.method == "POST":
+            try:
+                if switches.lift(switch, actor=_person(request)):
+                    messages.success(request, f"{thing.label} is on again.")
+                else:
+                    messages.info(request, f"{thing.label} was switched on before.")
+            except ValidationError as problem:
+                tell(request, problem)
+        return HttpResponseRedirect(_page("change", switch))
+
+    def _held(self, request: HttpRequest, object_id: str) -> tuple[Switch, Thing]:
+        """A switch that the reader may move, and what it is of; 403 and 404 for any other."""
         switch = self.row(request, object_id)
         thing = switches.thing_of(switch)
         if thing is None:
-            messages.error(request, f"{switch.label} is gone; there is nothing to switch on.")
-            return HttpResponseRedirect(_page("change", switch))
+            raise Http404(f"{switch.label} is gone; there is nothing to switch on.")
         if not switches.may_throw(standing(request), thing):
             raise PermissionDenied
-        return ask_then_act(
-            self,
-            request,
-            button=f"Switch {thing.label} on again",
-            says=f"Requests that concern {thing.label} are let through again from the next one on. "
-            "What was cancelled stays cancelled.",
-            act=lambda: switches.lift(switch, actor=_person(request)),
-            done=f"{thing.label} is on again.",
-            already=f"{thing.label} was switched on before.",
-            back=reverse("admin:oversight_switch_changelist"),
-        )
+        return switch, thing
 
 
 def _asked_for(request: HttpRequest) -> Thing:

@@ -10,15 +10,20 @@ from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
 
+from audit.models import Entry
+from oversight import stopping
 from oversight.models import Switch
 from oversight.stopping import progress
 from oversight.things import Thing
 from tenants.models import User
 from tests.cast import Cast
 from tests.gateway.following import claim, job_of, lasting, start
+from tests.jobs.queues import Queue, queue_fixture
 from tests.oversight.scene import SORTS, Scene, everywhere, under_way
 from tests.postgres import as_owner, rows
 from tests.waiting import until
+
+__all__ = ["queue_fixture"]
 
 LIST = "/admin/oversight/switch/"
 PEOPLE = ("olga", "adam", "audrey", "anna", "uma", "bob", "staff")
@@ -138,13 +143,68 @@ def test_each_thing_has_its_switch_on_its_own_page(scene: Scene) -> None:
     }
     for sort, (name, key, person) in pages.items():
         page = browser(person).get(reverse(f"admin:{name}_change", args=[key])).text.replace("&amp;", "&")
-        assert address(named(scene, sort)) in page, sort
+        assert f'<form method="post" action="{address(named(scene, sort))}"' in page, sort
+        assert "What cannot be undone:" in page, sort
     admins = browser(cast.adam).get(reverse("admin:tenants_tenant_change", args=[cast.acme.pk])).text
-    assert "Kill switch" not in re.sub(r"<nav.*?</nav>|<aside.*?</aside>", "", admins, flags=re.S).replace(
-        "Kill switches", ""
-    )
+    assert "sort=tenant" not in admins
+    assert "Stop Acme now" not in admins
     assert "Stop everything on this hub" in browser(cast.staff).get(LIST).text
     assert "Stop everything" not in browser(cast.olga).get(LIST).text
+
+
+def test_one_press_on_its_page_throws_it_and_one_on_the_next_lifts_it(scene: Scene) -> None:
+    adam = Browser(enforce_csrf_checks=True)
+    adam.force_login(scene.cast.adam)
+    page = adam.get(reverse("admin:tools_tool_change", args=[scene.linger.pk])).text.replace("&amp;", "&")
+    assert adam.post(address(named(scene, "tool"))).status_code == 403, "only by the button"
+    assert not off(scene, "tool")
+    report = adam.post(address(named(scene, "tool")), _token(page), follow=True).text
+    assert "all stopped after" in report
+    assert off(scene, "tool")
+    (lift,) = re.findall(r'action="([^"]+/lift/)"', report)
+    assert "linger in Acme is on again." in adam.post(lift, _token(report), follow=True).text
+    assert not off(scene, "tool")
+    assert "was switched on before" in adam.post(lift, _token(report), follow=True).text
+
+
+def _token(page: str) -> dict[str, str]:
+    return {"csrfmiddlewaretoken": re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)[0]}
+
+
+def test_looking_at_the_address_of_a_switch_moves_nothing(scene: Scene) -> None:
+    staff, url = browser(scene.cast.staff), address(named(scene, "tool"))
+    assert "Stop linger in Acme now" in staff.get(url).text
+    assert not off(scene, "tool")
+    switch = scene.throw("tool")
+    for page in ("lift", "reason"):
+        assert staff.get(f"{LIST}{switch.pk}/{page}/").status_code == 302
+    assert off(scene, "tool")
+
+
+def test_the_reason_can_be_given_afterwards_and_is_in_the_ledger(scene: Scene) -> None:
+    switch, url = scene.throw("tool"), f"{LIST}%s/reason/"
+    for person, status in ((scene.cast.bob, 404), (scene.cast.audrey, 404), (scene.cast.adam, 302)):
+        answer = browser(person).post(url % switch.pk, {"reason": "It leaks"})
+        assert answer.status_code == status, person
+    assert "It leaks" in browser(scene.cast.adam).get(f"{LIST}{switch.pk}/change/").text
+    browser(scene.cast.adam).post(url % switch.pk, {"reason": "  "})
+    scene.throw("tool")
+    with everywhere():
+        switch.refresh_from_db()
+        (told,) = Entry.objects.filter(tenant_id=scene.cast.acme.pk, reason="explained")
+    assert switch.reason == "It leaks", "neither nothing nor a second press takes it away"
+    assert told.detail is not None
+    assert (told.actor, told.detail["note"]) == (scene.cast.adam.username, "It leaks")
+
+
+def test_nobody_shuts_themselves_out_by_one_press(scene: Scene) -> None:
+    cast = scene.cast
+    member = cast.member(cast.acme, cast.olga)
+    page = browser(cast.olga).get(reverse("admin:tenants_member_change", args=[member.pk])).text.replace("&amp;", "&")
+    url = f"{reverse('admin:oversight_switch_throw')}?sort=user&target={cast.olga.pk}&tenant={cast.acme.pk}"
+    assert f'<a class="mh-button mh-danger" href="{url}"' in page
+    assert f'action="{url}"' not in page
+    assert "You cannot switch yourself on again" in browser(cast.olga).get(url).text
 
 
 def test_the_page_says_what_it_will_do_and_what_cannot_be_undone(scene: Scene) -> None:
@@ -198,7 +258,8 @@ def test_what_one_tenants_admin_sees_is_not_said_for_all(scene: Scene) -> None:
     with everywhere():
         switch.refresh_from_db()
         assert switch.stopped_at is None
-        switch.delete()
+    with as_owner() as conn:  # nobody else may
+        conn.execute("DELETE FROM oversight_switch WHERE id = %s", [switch.pk])
 
 
 def test_the_page_admits_that_a_thread_runs_on(scene: Scene, tmp_path: Path) -> None:
@@ -222,6 +283,39 @@ def test_a_call_counts_for_as_long_as_its_process_is_not_known_to_be_gone(scene:
         assert "stopping: 1 call left" in _with(scene, switch, "stopping")
         conn.execute("DELETE FROM audit_instance WHERE id = %s", [process])
     assert "all stopped" in _with(scene, switch, "all stopped")
+
+
+def test_a_job_that_could_not_be_told_to_stop_counts_until_it_has_ended(scene: Scene) -> None:
+    scene.linger = lasting(scene.cast, "shout")
+    task = start(scene.host(), "shout", text="hello")
+    fence = claim(task)
+    with as_owner(autocommit=False) as somebody:
+        somebody.execute("SELECT FROM jobs_job WHERE id = %s FOR UPDATE", [task["taskId"]])
+        switch = scene.throw("tool")
+        somebody.rollback()
+    assert "stopping: 1 job left" in _with(scene, switch, "stopping")
+    with as_owner() as conn:
+        said = rows(conn, "SELECT jobs_finish(%s, %s, 'succeeded', '', NULL, '', 0, NULL)", task["taskId"], fence)
+        assert said == [("done",)]
+        ((ended,),) = rows(conn, "SELECT ended_at FROM jobs_job WHERE id = %s", task["taskId"])
+    assert "all stopped" in _with(scene, switch, "all stopped")
+    with everywhere():
+        switch.refresh_from_db()
+    assert switch.stopped_at == ended
+
+
+def test_the_jobs_of_the_past_are_not_gone_through_each_second(queue: Queue) -> None:
+    queue.put(queue.cast.acme, 5000)
+    queue.conn.execute(
+        "UPDATE jobs_job SET state = 'succeeded', started_at = now() - interval '2 days',"
+        " ended_at = now() - interval '1 day'"
+    )
+    queue.conn.execute("ANALYZE jobs_job")
+    version, _ = queue.tools[queue.cast.acme.pk]
+    asked = {"tenants": [queue.cast.acme.pk], "target": version, "thrown_at": timezone.now()}
+    for sort in Switch.Sort.values:
+        plan = queue.conn.execute(f"EXPLAIN {stopping._JOBS}", {**asked, "sort": sort}).fetchall()
+        assert "Seq Scan on jobs_job" not in str(plan), sort
 
 
 def test_other_calls_do_not_keep_a_switch_from_being_done(scene: Scene, tmp_path: Path) -> None:
