@@ -24,12 +24,13 @@ class HubAdminSite(UnfoldAdminSite):
         return request.user.is_active and standing(request).enters
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """For platform staff with how the hub's jobs do."""
+        """With how a tenant of the reader's does; for platform staff also how the hub's jobs do."""
         from jobs.health import health  # models are not loaded yet when the site is made
+        from oversight import overview
         from tenants.administration import standing
 
         shown = {"health": health()} if standing(request).staff else {}
-        return super().index(request, {**shown, **(extra_context or {})})
+        return super().index(request, {**shown, **overview.shown(request), **(extra_context or {})})
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """No form here: it would pass by second factors and the limits on guessing."""
