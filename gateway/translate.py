@@ -5,16 +5,16 @@ from typing import Any
 
 from gateway.errors import INSUFFICIENT_SCOPE, INVALID_PARAMS, Fault
 from gateway.wire import HANDSHAKE
-from jobs.shapes import ANNOTATIONS_OF_HUB, ANNOTATIONS_OF_OUTSIDE, provenance_of
+from jobs.shapes import content_of, provenance_of
 from policy.values import Refusal
-from tools.values import ABSENT, Audio, Block, Embedded, Image, Provenance, ResourceLink, Result, Text
+from tools.values import ABSENT, Result
 
 REFUSAL = "mcphub/refusal"
 
 
 def result(given: Result, version: str) -> dict[str, Any]:
     """A CallToolResult (MCP server/tools). Up to 2025-11-25 structured content is an object or nothing."""
-    wire = _complete([_annotated(block, given.provenance) for block in given.content], given.is_error, version)
+    wire = _complete(content_of(given), given.is_error, version)
     if given.provenance is not None:
         wire["_meta"] = {"mcphub/provenance": provenance_of(given.provenance)}
     structured = given.structured
@@ -65,27 +65,3 @@ def listed(manifests: Iterable[Mapping[str, Any]], version: str) -> list[dict[st
         }
         for manifest in manifests
     ]
-
-
-def _annotated(block: Block, provenance: Provenance | None) -> dict[str, Any]:
-    """What comes from outside is of less weight than what the hub says itself (MCP server/resources, Annotations)."""
-    if provenance is None:
-        return _block(block)
-    by_hub = isinstance(block, Text) and block.by_hub
-    return {**_block(block), "annotations": ANNOTATIONS_OF_HUB if by_hub else ANNOTATIONS_OF_OUTSIDE}
-
-
-def _block(block: Block) -> dict[str, Any]:
-    match block:
-        case Text(text=text):
-            return {"type": "text", "text": text}
-        case Image(data=data, mime_type=mime_type):
-            return {"type": "image", "data": data, "mimeType": mime_type}
-        case Audio(data=data, mime_type=mime_type):
-            return {"type": "audio", "data": data, "mimeType": mime_type}
-        case ResourceLink():
-            link = {"uri": block.uri, "name": block.name, "description": block.description, "mimeType": block.mime_type}
-            return {"type": "resource_link", **{name: value for name, value in link.items() if value is not None}}
-        case Embedded():
-            body = {"text": block.text} if block.text is not None else {"blob": block.blob or ""}
-            return {"type": "resource", "resource": {"uri": block.uri, "mimeType": block.mime_type, **body}}

@@ -7,10 +7,6 @@ from django.conf import settings
 from jobs.values import View
 from tools.values import ABSENT, Audio, Block, Embedded, Image, Provenance, ResourceLink, Result, Text
 
-_ALL_READ = ["user", "assistant"]
-ANNOTATIONS_OF_HUB = {"audience": _ALL_READ, "priority": 1.0}
-ANNOTATIONS_OF_OUTSIDE = {"audience": _ALL_READ, "priority": 0.5}
-
 
 def jobs_url(slug: str) -> str:
     return f"{settings.BASE_URL}/api/v1/t/{slug}/jobs/"
@@ -47,13 +43,18 @@ def job_body(view: View, slug: str) -> dict[str, Any]:
 
 def result_body(result: Result) -> dict[str, Any]:
     """A result as hosts know it: `content`, `structuredContent`, `isError` (MCP server/tools, "Tool Result")."""
-    body: dict[str, Any] = {
-        "content": [_annotated(block, result) for block in result.content],
-        "isError": result.is_error,
-    }
+    body: dict[str, Any] = {"content": content_of(result), "isError": result.is_error}
     if result.provenance is not None:
         body["_meta"] = {"mcphub/provenance": provenance_of(result.provenance)}
     return body if result.structured is ABSENT else {**body, "structuredContent": result.structured}
+
+
+def content_of(result: Result) -> list[dict[str, Any]]:
+    """Its `content`, here and in MCP. What comes from outside is of less weight than what the hub says itself (MCP
+    server/resources, Annotations)."""
+    if result.provenance is None:
+        return [_block(block) for block in result.content]
+    return [{**_block(block), "annotations": _annotations(block)} for block in result.content]
 
 
 def provenance_of(provenance: Provenance) -> dict[str, str]:
@@ -61,12 +62,9 @@ def provenance_of(provenance: Provenance) -> dict[str, str]:
     return {"tool": provenance.tool, "source": provenance.source, "trust": "outside"}
 
 
-def _annotated(block: Block, result: Result) -> dict[str, Any]:
-    """What comes from outside is of less weight than what the hub says itself (MCP server/resources, Annotations)."""
-    if result.provenance is None:
-        return _block(block)
+def _annotations(block: Block) -> dict[str, Any]:
     by_hub = isinstance(block, Text) and block.by_hub
-    return {**_block(block), "annotations": ANNOTATIONS_OF_HUB if by_hub else ANNOTATIONS_OF_OUTSIDE}
+    return {"audience": ["user", "assistant"], "priority": 1.0 if by_hub else 0.5}
 
 
 def _block(block: Block) -> dict[str, Any]:
