@@ -20,7 +20,7 @@ from jobs import confirming
 from jobs.intent import fits_a_message, intent_of, message
 from jobs.values import Answer, Follow
 from policy.values import Effect, Refusal
-from tools import calls, functions, preflight
+from tools import calls, functions, pins, preflight
 from tools.catalog import LiveTool
 from tools.values import Origin, Question, Reply, Report
 
@@ -60,6 +60,10 @@ class Asking:
 
     @property
     def _elicitation(self) -> Mapping[str, Any] | None:
+        """What the host can put to its person. A client that acts by credentials of its own has none, whatever it
+        says: its yes would be the program's."""
+        if self.visit.caller.credential.startswith("client:"):
+            return None
         asks = self.capabilities.get("elicitation") if isinstance(self.capabilities, Mapping) else None
         return asks if isinstance(asks, Mapping) else None
 
@@ -133,11 +137,17 @@ async def _gone_on(
         return found
     if isinstance(found, calls.Ready):
         return await jobs.start(found, report=asking.report, follow=asking.follow)
-    if found.decision.effect is Effect.CONFIRM and asking.shows_forms and fits_a_message(intent_of(found.ready)):
+    if found.decision.effect is Effect.CONFIRM and asking.shows_forms and _suits_a_form(found.ready):
         return await _by_form(asking, found, bound, earlier)
     if found.decision.effect is Effect.CONFIRM and asking.opens_links:
         return await _by_link(asking, found)
     return await jobs.wait_for_yes(found, report=asking.report, follow=asking.follow)
+
+
+def _suits_a_form(ready: calls.Ready) -> bool:
+    """Whether the host's word is taken for its person's: where it can show all of it, and the tool can do no more than
+    that person agreed to on a page of ours when they let this host in."""
+    return fits_a_message(intent_of(ready)) and not pins.gained(ready.caller, ready.tool)
 
 
 async def _by_form(asking: Asking, waits: calls.Pending, bound: Bound, earlier: Round | None) -> Answer | Asked:
@@ -146,11 +156,11 @@ async def _by_form(asking: Asking, waits: calls.Pending, bound: Bound, earlier: 
     known = rounds.read(bound, asking.params) if earlier is None else earlier
     if isinstance(known, Refusal):
         raise await _fault(ready, known)
-    reply = rounds.replies(asking.params, [CONFIRM]).get(CONFIRM) if known.confirms else None
-    if reply is not None and reply.action == "accept" and known.confirms == confirming.bound_to(ready):
-        return await _confirmed(asking, waits, known)
     if known.confirms and not await known.spend():
         raise await _fault(ready, rounds.stale())
+    reply = rounds.replies(asking.params, [CONFIRM]).get(CONFIRM) if known.confirms else None
+    if reply is not None and reply.action == "accept" and known.confirms == confirming.bound_to(ready):
+        return await jobs.run_confirmed(waits, known.give_back, report=asking.report, follow=asking.follow)
     if reply is not None and reply.action != "accept":
         return await calls.refuse(ready, confirming.said_no(ready.tool.name))
     await confirming.record_asked(ready, confirming.BY_FORM)
@@ -159,23 +169,12 @@ async def _by_form(asking: Asking, waits: calls.Pending, bound: Bound, earlier: 
     return _asked({CONFIRM: question}, state)
 
 
-async def _confirmed(asking: Asking, waits: calls.Pending, known: Round) -> Answer:
-    """Run it, for the first that comes with this state. What limits refuse may come with it again."""
-    ready = await calls.agree(waits, jobs.CONFIRMED)
-    if isinstance(ready, Refusal):
-        return ready
-    if not await known.spend():
-        ready.charged.settle(0)
-        raise await _fault(ready, rounds.stale())
-    return await jobs.start(ready, report=asking.report, follow=asking.follow)
-
-
 async def _by_link(asking: Asking, waits: calls.Pending) -> Answer | Asked:
     """Have the host open our page, where the answer is given; that it was opened is no answer."""
     ready = waits.ready
     found = await confirming.claim(waits, confirming.BY_LINK)
     if isinstance(found, confirming.Yes):
-        return await jobs.run_confirmed(waits, found, report=asking.report, follow=asking.follow)
+        return await jobs.run_confirmed(waits, found.give_back, report=asking.report, follow=asking.follow)
     if isinstance(found, Refusal):
         return found
     reply: Reply | None = rounds.replies(asking.params, [CONFIRM]).get(CONFIRM)
@@ -199,4 +198,4 @@ def _asked(questions: Mapping[str, Question], state: str) -> Asked:
 async def _fault(ready: calls.Ready, refusal: Refusal) -> Fault:
     """A round that is refused as a message, once that is recorded."""
     await calls.refuse(ready, refusal)
-    return Fault(code=INVALID_PARAMS, message=refusal.message, data=translate.shape(refusal))
+    return translate.fault(refusal, INVALID_PARAMS)

@@ -5,14 +5,16 @@ until when, and taken once.
 """
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from access.clients import throttle
-from lib import seal
+from access import once
+from lib import db, seal
 from lib.ids import uuid7
 from policy.values import Refusal
 from tools.values import Reply
@@ -39,7 +41,12 @@ class Round:
 
     async def spend(self) -> bool:
         """Whether this is the first time that it is used, on any server."""
-        return await throttle.spend(f"state:{self.id}", span=PATIENCE)
+        return await once.spend(uuid.UUID(self.id), span=PATIENCE)
+
+    async def give_back(self) -> None:
+        """For a call that was refused after all: the same answer may be given once more, or else it is asked anew."""
+        with suppress(*db.UNREACHABLE):
+            await once.give_back(uuid.UUID(self.id))
 
 
 FIRST = Round()

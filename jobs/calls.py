@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT = 20.0
 """Seconds that a host is kept waiting at the most before it gets a handle: many give up after 30."""
 
-CONFIRMED = Agreed(confirmed=True)
+_CONFIRMED = Agreed(confirmed=True)
 _SILENT = Silent()
 _NOBODY = Agreed()
 
@@ -84,16 +85,21 @@ async def wait_for_yes(pending: calls.Pending, *, report: Report, follow: Follow
     found = await confirming.claim(pending)
     if isinstance(found, confirming.Open):
         return confirming.needed(found, pending.ready.tool.name)
-    return found if isinstance(found, Refusal) else await run_confirmed(pending, found, report=report, follow=follow)
+    if isinstance(found, Refusal):
+        return found
+    return await run_confirmed(pending, found.give_back, report=report, follow=follow)
 
 
-async def run_confirmed(pending: calls.Pending, yes: confirming.Yes, *, report: Report, follow: Follow) -> Answer:
-    """Run what its person said yes to on the page. The answer is not used up by a limit or a full queue; what was to
-    run and was stopped may have taken effect, so that it was."""
-    ready = await calls.agree(pending, CONFIRMED)
+async def run_confirmed(
+    pending: calls.Pending, give_back: Callable[[], Awaitable[None]], *, report: Report, follow: Follow
+) -> Answer:
+    """Run what its person said yes to, for who has used that yes up; only they are charged. It is given back where a
+    limit or a full queue refuses; what was to run and was stopped may have taken effect. Between charging and running
+    nothing is waited for: who is cancelled there would hold on to what it took."""
+    ready = await calls.agree(pending, _CONFIRMED)
     answer = ready if isinstance(ready, Refusal) else await start(ready, report=report, follow=follow)
     if isinstance(ready, Refusal) or (isinstance(answer, Refusal) and ready.tool.lasting is not None):
-        await confirming.give_back(yes, pending.ready.caller.tenant_id)
+        await give_back()
     return answer
 
 
@@ -132,7 +138,9 @@ async def _answered(caller: Caller, accepted: Accepted, wait: float, report: Rep
         raise
     except db.UNREACHABLE:
         view = accepted.view  # it is durable, whether or not Postgres can say now how it stands
-    return words.result_of(view) if view.ended else Handle(view=view, joined=accepted.joined)
+    if not view.ended:
+        return Handle(view=view, joined=accepted.joined)
+    return words.refusal_of(view, caller.tenant_slug) or words.result_of(view, caller.tenant_slug)
 
 
 async def _let_go(caller: Caller, job: View) -> None:

@@ -4,6 +4,8 @@ A question is a row, bound to member, credential, the tool's version and the arg
 call finds it again: answered with yes, it is used up by the first that comes; with no, it is refused for a while.
 """
 
+import asyncio
+import random
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from jobs.sealed import seal_arguments
 from lib import db
 from lib.ids import uuid7
 from policy.values import Refusal
-from tools import calls
+from tools import calls, pins
 from tools.calls import Pending, Ready
 
 OPEN = 3600.0
@@ -30,6 +32,10 @@ HOLDS = 600.0
 """Seconds for which an answer holds."""
 MOST_OPEN = 20
 """Questions of one member that may wait at a time."""
+_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between two looks whether it is this call's turn, among those of one member that come at a time."""
+_MOST_ROUNDS = 50
+"""Batches that are forgotten in a row, of a thousand questions each."""
 BY_FORM, BY_LINK, BY_PAGE = "form", "link", "page"
 """How a question was put: by the host, by a link that the host opens, by a link that a model passes on."""
 
@@ -39,6 +45,13 @@ class Yes:
     """An answer that was used up by this very call."""
 
     id: uuid.UUID
+    tenant_id: int
+
+    async def give_back(self) -> None:
+        """For a call that was refused after all: the same call may still use the answer, or else it is asked anew."""
+        with suppress(*db.UNREACHABLE):
+            async with db.tenant_write(self.tenant_id) as conn:
+                await conn.execute("UPDATE jobs_confirmation SET used_at = NULL WHERE id = %s", [self.id])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,23 +79,34 @@ async def claim(pending: Pending, how: str = BY_PAGE) -> Yes | Open | Refusal:
     """
     ready = pending.ready
     try:
-        async with db.tenant_write(ready.caller.tenant_id) as conn:
-            await conn.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended('jobs_confirmation', %s))", [ready.caller.member_id]
-            )
-            found = await _found(conn, ready) or await _put(conn, pending)
-            if isinstance(found, Open):
-                await _record(conn, asked(ready, how, found.id))
+        found = await _in_turn(pending, how)
     except db.UNREACHABLE as problem:
         raise LedgerUnavailable("the question could not be recorded, and nothing was run") from problem
     return await calls.refuse(ready, found) if isinstance(found, Refusal) else found
 
 
-async def give_back(yes: Yes, tenant_id: int) -> None:
-    """For a call that was refused after all: the same call may still use the answer, or else it is asked anew."""
-    with suppress(*db.UNREACHABLE):
-        async with db.tenant_write(tenant_id) as conn:
-            await conn.execute("UPDATE jobs_confirmation SET used_at = NULL WHERE id = %s", [yes.id])
+async def _in_turn(pending: Pending, how: str) -> Yes | Open | Refusal:
+    """The calls of one member one after the other. Who waits holds no connection, or it would take them from all."""
+    for pause in _PAUSES:
+        if (found := await _claimed(pending, how)) is not None:
+            return found
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - it spreads load, it guards nothing
+    return await _claimed(pending, how) or _crowd(pending.ready.tool.name)
+
+
+async def _claimed(pending: Pending, how: str) -> Yes | Open | Refusal | None:
+    """None while another call of the member is at it, here or on another server."""
+    ready = pending.ready
+    async with db.tenant_write(ready.caller.tenant_id) as conn:
+        cursor = await conn.execute(
+            "SELECT pg_try_advisory_xact_lock(hashtextextended('jobs_confirmation', %s))", [ready.caller.member_id]
+        )
+        if await cursor.fetchone() != (True,):
+            return None
+        found = await _found(conn, ready) or await _put(conn, pending)
+        if isinstance(found, Open):
+            await _record(conn, asked(ready, how, found.id))
+        return found
 
 
 async def record_asked(ready: Ready, how: str) -> None:
@@ -129,18 +153,14 @@ async def _found(conn: AsyncConnection[Any], ready: Ready) -> Yes | Open | Refus
         return None
     if row[1] == "no":
         return said_no(ready.tool.name)
-    return await _used(conn, row[0]) if row[1] == "yes" else Open(id=row[0])
-
-
-async def _used(conn: AsyncConnection[Any], confirmation_id: uuid.UUID) -> Yes | None:
-    cursor = await conn.execute(
-        "UPDATE jobs_confirmation SET used_at = clock_timestamp() WHERE id = %s AND used_at IS NULL", [confirmation_id]
-    )
-    return Yes(id=confirmation_id) if cursor.rowcount else None
+    if row[1] == "":
+        return Open(id=row[0])
+    await conn.execute("UPDATE jobs_confirmation SET used_at = clock_timestamp() WHERE id = %s", [row[0]])
+    return Yes(id=row[0], tenant_id=caller.tenant_id)
 
 
 async def _put(conn: AsyncConnection[Any], pending: Pending) -> Open | Refusal:
-    ready, caller, said = pending.ready, pending.ready.caller, pending.decision.message
+    ready, caller, said = pending.ready, pending.ready.caller, _why(pending)
     cursor = await conn.execute(
         "SELECT count(*) FROM jobs_confirmation WHERE tenant_id = %s AND member_id = %s AND answer = ''"
         " AND expires_at > clock_timestamp()",
@@ -171,6 +191,12 @@ async def _put(conn: AsyncConnection[Any], pending: Pending) -> Open | Refusal:
     return made
 
 
+def _why(pending: Pending) -> str:
+    """Why the person is asked: what a rule says, and first what the tool can do and could not when they let it in."""
+    gained, said = pins.gained(pending.ready.caller, pending.ready.tool), pending.decision.message
+    return said if gained in said else f"{gained} {said}".strip()
+
+
 def _too_many(tool: str) -> Refusal:
     return Refusal(
         reason="too_many_questions",
@@ -181,10 +207,22 @@ def _too_many(tool: str) -> Refusal:
     )
 
 
+def _crowd(tool: str) -> Refusal:
+    return Refusal(
+        reason="too_many_questions",
+        message=f"{tool} was not run: too many calls ask for the same person's yes at once. Call again in a moment.",
+        retryable=True,
+        retry_after=5.0,
+    )
+
+
 async def _record(conn: AsyncConnection[Any], row: dict[str, Any]) -> None:
     await conn.execute("SELECT audit_append(%s::jsonb)", [orjson.dumps([row]).decode()])
 
 
 async def forget() -> None:
     """Drop questions that were over a day ago."""
-    await db.lane("jobs forget").fetch("SELECT jobs_forget_confirmations()", [])
+    for _ in range(_MOST_ROUNDS):
+        ((more,),) = await db.lane("jobs forget").fetch("SELECT jobs_forget_confirmations()", [])
+        if not more:
+            return

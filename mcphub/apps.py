@@ -34,6 +34,9 @@ FUNCTIONS = (
     "access_opens(text[], text)",
     "access_throttle(text, float8, float8)",
     "access_forget()",
+    "access_spend(uuid, float8)",
+    "access_unspend(uuid)",
+    "access_forget_spent()",
     "access_standing(bigint, bigint, text, bigint)",
     "tenants_invited(text)",
     "policy_take(text[], text[], int[], uuid[], float8[], int[], int[], float8[], float8[], int[], uuid[], float8[],"

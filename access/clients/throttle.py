@@ -30,14 +30,7 @@ def source(address: str) -> str:
 
 
 async def forget() -> None:
-    """Delete what nothing asks for any more: idle buckets, old codes and tokens, clients that were never used."""
+    """Delete what nothing asks for any more: idle buckets, old codes and tokens, clients that were never used, and what
+    was used once."""
     async with db.pooled() as conn:
-        await conn.execute("SELECT access_forget()")
-
-
-async def spend(bucket: str, *, span: float) -> bool:
-    """Whether this is the first time in `span` seconds, on any server; for what may be used once."""
-    async with db.pooled() as conn:
-        cursor = await conn.execute("SELECT access_throttle(%s, %s, %s)", [bucket, span, span])
-        (ahead,) = await cursor.fetchone() or (span,)
-    return float(ahead) == 0
+        await conn.execute("SELECT access_forget(), access_forget_spent()")

@@ -14,16 +14,19 @@ from django.test import Client as Browser
 
 from access.admit import admit
 from access.models import Consent
+from access.pins import pins_of
 from access.standing import standing
+from jobs.sealed import unseal_arguments
 from lib import db
 from tenants.caller import Caller
 from tests import tokens
 from tests.access.asking import Asking, asking
 from tests.cast import Cast
-from tests.gateway.confirming import FORMS, YES, Noting, govern
+from tests.gateway.confirming import FORMS, LINK, LINKS, YES, Noting, govern
 from tests.gateway.following import UNDECLARED, listening
 from tests.host import Host
 from tests.person import forms, words
+from tests.postgres import as_owner, rows
 from tools import actions
 from tools.models import Connection, Tool
 
@@ -86,13 +89,16 @@ def scene(cast: Cast, hub: list[str], tmp_path: Path) -> Scene:
     return Scene(cast, ask, hub, tmp_path / "notes")
 
 
-def asked(uma: Noting) -> str:
-    """Why the person is asked; empty where the call just ran."""
-    result = uma.call().result
-    if result["resultType"] != "input_required":
-        assert not result["isError"], result
+def asked(uma: Noting, name: str = "note") -> str:
+    """Why the person is asked, on our page, as the host that gained it has no say in it; empty where the call ran."""
+    answer = uma.call(name=name)
+    if not answer.result["isError"]:
         return ""
-    return str(result["inputRequests"]["confirm"]["params"]["message"].split("Why you are asked: ")[1].split("\n")[0])
+    found = LINK.search(answer.text)
+    assert found, answer.text
+    with as_owner() as conn:
+        ((sheet,),) = rows(conn, "SELECT arguments FROM jobs_confirmation WHERE id = %s", found[1])
+    return str(unseal_arguments(sheet)["said"])
 
 
 @pytest.mark.parametrize("gained", STRONGER)
@@ -110,9 +116,26 @@ def test_a_tool_that_gained_power_asks_whoever_let_a_program_use_it_and_no_key(s
 def test_a_yes_to_one_call_is_a_yes_to_that_one_call(scene: Scene) -> None:
     scene.republish(read_only=False)
     uma = scene.app()
-    assert not uma.answer(YES, uma.state()).result["isError"]
+    scene.ask.browser.post(uma.link(), {"answer": "yes"})
+    assert not uma.call().result["isError"]
     assert uma.lines == ["hello"]
     assert asked(uma) != ""
+
+
+def test_the_host_that_was_let_in_does_not_answer_for_its_person_that_a_tool_may_do_more(scene: Scene) -> None:
+    """Also where a rule has every call confirmed, and with what it was asked before the tool gained power."""
+    ask = {"name": "ask", "effect": "confirm", "message": "Notes are read by customers.", "what": {"tools": ["note"]}}
+    govern(scene.cast, ask)
+    uma = scene.app()
+    state = uma.state()
+    scene.republish(read_only=False)
+    assert asked(uma).startswith("note can do more than was agreed to: it could only read and can now change things.")
+    assert asked(uma).endswith("Notes are read by customers.")
+    for more in ({}, {"requestState": state}):
+        assert uma.call(inputResponses=YES, **more).result["isError"]
+    links = Noting(uma.host, uma.path, LINKS)
+    assert links.call().result["inputRequests"]["confirm"]["params"]["mode"] == "url"
+    assert uma.lines == []
 
 
 def test_what_is_agreed_to_on_connected_apps_runs_again_on_every_worker(scene: Scene) -> None:
@@ -138,6 +161,28 @@ def test_other_words_ask_nobody_and_are_shown(scene: Scene) -> None:
     assert "- Does one thing for tests." in said
 
 
+def test_a_secret_tool_is_not_named_whatever_it_gained(scene: Scene) -> None:
+    scene.republish(**STRONGER["destroys"][0])
+    page = scene.apps()
+    hush = {"name": "hush", "effect": "deny", "secret": True, "what": {"tools": ["note"]}, "who": {"roles": ["user"]}}
+    govern(scene.cast, {"name": "open", "effect": "allow"}, {**hush, "priority": 200})
+    assert "note" not in words(scene.apps()).split("It may")[0]
+    assert "Nothing was agreed to" in words(scene.agree(page).content.decode())
+    govern(scene.cast, {"name": "open", "effect": "allow"})
+    assert asked(scene.app()) != ""
+
+
+def test_what_a_consent_is_for_is_read_in_its_own_tenant_only(scene: Scene) -> None:
+    consent = scene.ask.consent()
+
+    async def ask(tenant_id: int) -> list[str]:
+        async with db.open_pool(size=1):
+            return list(await pins_of(tenant_id, consent.pk, consent.pins_version))
+
+    assert asyncio.run(ask(scene.cast.acme.pk)) == ["note"]
+    assert asyncio.run(ask(scene.cast.beta.pk)) == []
+
+
 def test_a_version_that_is_taken_back_asks_nobody_any_more(scene: Scene) -> None:
     scene.republish(read_only=False)
     assert asked(scene.app()) != ""
@@ -154,8 +199,7 @@ def test_a_new_tool_is_covered_unless_it_can_destroy(scene: Scene) -> None:
     cast.tool(cast.acme, "jot", **given)
     cast.tool(cast.acme, "wipe", **given, destructive=True)
     assert not scene.app().call(name="jot").result["isError"]
-    wiping = scene.app().call(name="wipe").result["inputRequests"]["confirm"]["params"]["message"]
-    assert "wipe can do more than was agreed to: it is new and can delete or overwrite." in wiping
+    assert "wipe can do more than was agreed to: it is new and can delete or overwrite." in asked(scene.app(), "wipe")
     said = words(scene.apps())
     assert "1 tool changed since you agreed wipe new, can delete or overwrite" in said
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from policy.models import Limit
+from tests import tokens
 from tests.cast import Cast
-from tests.gateway.confirming import FORMS, NO, YES, Noting, govern, noting, reason_of
+from tests.gateway.confirming import FORMS, LINKS, NO, YES, Noting, govern, noting, reason_of
 from tests.gateway.following import DECLARED, job_of
 from tests.host import Host
 from tests.jobs.desk import keep_workers_away
@@ -25,6 +26,13 @@ Make = Callable[..., Host]
 def uma(cast: Cast, host: Make, tmp_path: Path) -> Noting:
     noting(cast, title="Leave a note", description="Leave a note in a file. Use it when asked.")
     return Noting(host(), tmp_path / "notes", FORMS)
+
+
+def limited(cast: Cast, **fields: Any) -> None:
+    """From the next call on."""
+    with cast.see(cast.acme):
+        Limit.objects.create(tenant=cast.acme, per="member", **fields)
+    cast.tool(cast.acme, "echo")  # makes a new version of the catalogue, with the limit
 
 
 def refused(cast: Cast) -> list[str]:
@@ -234,9 +242,7 @@ def test_a_state_that_is_not_ours_is_refused(cast: Cast, uma: Noting, spoilt: An
 
 def test_a_limit_is_not_got_round_and_uses_up_no_yes(cast: Cast, uma: Noting) -> None:
     state = uma.state()
-    with cast.see(cast.acme):
-        Limit.objects.create(tenant=cast.acme, per="member", most=1, seconds=3600)
-    cast.tool(cast.acme, "echo")  # makes a new version of the catalogue, with the limit
+    limited(cast, most=1, seconds=3600)
     uma.host.call("echo", {"text": "hello"})
     assert reason_of(uma.answer(YES, state)) == "rate_limited"
     with cast.see(cast.acme):
@@ -244,6 +250,82 @@ def test_a_limit_is_not_got_round_and_uses_up_no_yes(cast: Cast, uma: Noting) ->
     cast.tool(cast.acme, "shout")
     uma.answer(YES, state)
     assert uma.lines == ["hello"]
+
+
+def test_a_limit_of_what_runs_uses_up_no_yes_either(cast: Cast, uma: Noting) -> None:
+    limited(cast, counts="units", most=1, seconds=86_400)
+    uma.answer(YES, uma.state("first"), "first")
+    state = uma.state()
+    for _ in range(2):
+        assert reason_of(uma.answer(YES, state)) == "spend_limit"
+    with cast.see(cast.acme):
+        Limit.objects.filter(tenant=cast.acme).update(most=2)
+    cast.tool(cast.acme, "shout")
+    uma.answer(YES, state)
+    assert uma.lines == ["first", "hello"]
+
+
+def test_a_full_queue_uses_up_no_yes(cast: Cast, host: Make, tmp_path: Path) -> None:
+    keep_workers_away(cast, cast.acme, queued=0)
+    noting(cast, runs="background")
+    uma = Noting(host(), tmp_path / "notes", DECLARED)
+    state = uma.state()
+    assert reason_of(uma.answer(YES, state)) == "queue_full"
+    keep_workers_away(cast, cast.acme)
+    assert uma.answer(YES, state).result["resultType"] == "task"
+
+
+def test_an_answer_that_was_used_before_costs_nothing(cast: Cast, uma: Noting) -> None:
+    limited(cast, counts="units", most=3, seconds=86_400)
+    state = uma.state("first")
+    uma.answer(YES, state, "first")
+    for _ in range(5):
+        assert uma.answer(YES, state, "first").error["data"]["reason"] == "invalid_answer"
+    uma.answer(YES, uma.state("second"), "second")
+    assert uma.lines == ["first", "second"]
+
+
+def test_a_yes_that_was_used_stays_so_when_postgres_crashes(uma: Noting) -> None:
+    state = uma.state()
+    uma.answer(YES, state)
+    _lose_what_is_not_logged()
+    assert uma.answer(YES, state).error["data"]["reason"] == "invalid_answer"
+    assert uma.lines == ["hello"]
+
+
+def _lose_what_is_not_logged() -> None:
+    """What a crash does to unlogged tables."""
+    with as_owner() as conn:
+        unlogged = rows(
+            conn,
+            "SELECT quote_ident(relname) FROM pg_class"
+            " WHERE relpersistence = 'u' AND relkind = 'r' AND relnamespace = 'public'::regnamespace",
+        )
+        assert unlogged
+        for (table,) in unlogged:
+            conn.execute(f"DELETE FROM {table}")  # noqa: S608 - of ours
+
+
+def test_what_was_used_is_kept_for_as_long_as_it_could_be_presented(uma: Noting) -> None:
+    uma.answer(YES, uma.state())
+    with as_owner() as conn:
+        conn.execute("INSERT INTO access_spent VALUES (gen_random_uuid(), now() - interval '61 minutes')")
+        conn.execute("SELECT access_forget_spent()")
+        assert rows(conn, "SELECT min(until) > now(), count(*) > 0 FROM access_spent") == [(True, True)]
+
+
+def test_a_client_that_acts_for_itself_is_sent_no_form(cast: Cast, uma: Noting) -> None:
+    """It has nobody to ask, whatever it says of itself; the person whose account it uses is asked on the page."""
+    _, secret = tokens.machine(cast, cast.uma)
+    machine = uma.by(Host(uma.host.base, uma.host.slug, secret))
+    assert reason_of(machine.call()) == "confirmation_needed"
+    assert reason_of(machine.answer(YES, uma.state())) == "confirmation_needed"
+    links = Noting(machine.host, machine.path, LINKS)
+    assert reason_of(links.call()) == "confirmation_needed"
+    cast.tool(cast.acme, "greet_politely")
+    params = {"name": "greet_politely", "arguments": {"path": str(uma.path)}, "_meta": FORMS}
+    assert reason_of(machine.host.request("tools/call", params)) == "invalid_arguments"
+    assert uma.lines == []
 
 
 def test_secrets_are_hidden_and_nothing_passes_for_another_line(cast: Cast, host: Make) -> None:

@@ -1,27 +1,37 @@
 """The page on which a person says yes or no: what it shows, what it says afterwards, how it looks."""
 
+import asyncio
+import contextlib
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Page
 
-from jobs import chores
+from jobs import chores, confirm_pages, confirming
 from jobs.confirming import OPEN
 from jobs.models import Confirmation
+from policy.values import Refusal
 from tests.admin.conftest import SignIn, sign_in
 from tests.browser import opened
+from tests.calling import Enter, enter
 from tests.cast import Cast
 from tests.gateway.confirming import NEITHER, Noting, govern, noting
 from tests.gateway.conftest import host
 from tests.host import Host
 from tests.person import words
 from tests.postgres import as_owner, rows
+from tools import calls
+from tools.calls import Pending
+from tools.catalog import catalog
+from tools.values import Origin
 
 __all__ = ["host", "sign_in"]  # fixtures
 
@@ -132,8 +142,91 @@ def of_different_age(cast: Cast) -> list[object]:
 async def test_what_is_over_for_a_day_is_forgotten(running: None, of_different_age: list[object]) -> None:
     await chores.forget()
     with as_owner() as conn:
-        left = rows(conn, "SELECT id FROM jobs_confirmation WHERE id = ANY(%s) ORDER BY id", of_different_age)
+        query = "SELECT id FROM jobs_confirmation WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+        left = rows(conn, query, of_different_age)
     assert [one for (one,) in left] == of_different_age[:2]
+
+
+async def test_all_that_is_over_is_forgotten_however_much_it_is(
+    running: None, cast: Cast, of_different_age: list[object]
+) -> None:
+    with as_owner() as conn:
+        conn.execute(
+            "INSERT INTO jobs_confirmation SELECT (jsonb_populate_record(c, jsonb_build_object('id',"
+            " gen_random_uuid()))).* FROM jobs_confirmation c, generate_series(1, 2100) WHERE c.id = %s",
+            [of_different_age[2]],
+        )
+        await chores.forget()
+        # Of those that another process is at, as it forgets every minute, it is waited for what becomes.
+        left = rows(conn, "SELECT id FROM jobs_confirmation WHERE tenant_id = %s FOR UPDATE", cast.acme.pk)
+        index = rows(conn, "SELECT indexdef FROM pg_indexes WHERE tablename = 'jobs_confirmation'")
+    assert len(left) == 2
+    assert any("(expires_at)" in one for (one,) in index)
+
+
+def test_an_answer_that_cannot_be_recorded_is_none(
+    uma: Noting, person: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError
+
+    page = uma.link()
+    person.raise_request_exception = False
+    with monkeypatch.context() as broken:
+        broken.setattr(confirm_pages, "instance", fail)
+        assert person.post(page, {"answer": "yes"}).status_code == 500
+    assert uma.link() == page, "it is still open"
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Calls that have to be asked about, of two members."""
+
+    uma: Enter
+    olga: Enter
+
+    async def pending(self, who: Enter) -> Pending:
+        offered = await catalog(who.caller.tenant_id, who.version)
+        arguments = {"path": "/dev/null", "text": "hello"}
+        found = await calls.prepare(who.caller, "note", arguments, catalog=offered, origin=Origin(via="cli"))
+        assert isinstance(found, Pending)
+        return found
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """Another server is at a call of uma's."""
+        with as_owner(autocommit=False) as conn:
+            lock = "SELECT pg_advisory_xact_lock(hashtextextended('jobs_confirmation', %s))"
+            conn.execute(lock, [self.uma.caller.member_id])
+            yield
+
+
+@pytest.fixture
+def crowd(cast: Cast) -> Crowd:
+    noting(cast)
+    return Crowd(enter(cast, cast.uma), enter(cast, cast.olga))
+
+
+async def test_calls_that_wait_for_their_turn_leave_the_connections_to_others(running: None, crowd: Crowd) -> None:
+    mine, others = await crowd.pending(crowd.uma), await crowd.pending(crowd.olga)
+    with crowd.busy():
+        waiting = [asyncio.create_task(confirming.claim(mine)) for _ in range(2 * settings.DATABASE_POOL)]
+        asked = await asyncio.wait_for(confirming.claim(others), 5)
+    assert isinstance(asked, confirming.Open)
+    found = await asyncio.gather(*waiting)
+    assert len({one.id for one in found if isinstance(one, confirming.Open)}) == 1
+    assert all(isinstance(one, confirming.Open) for one in found)
+
+
+async def test_whose_turn_does_not_come_is_told_to_call_again(
+    running: None, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = await crowd.pending(crowd.uma)
+    monkeypatch.setattr(confirming, "_PAUSES", (0.0,))
+    with crowd.busy():
+        told = await confirming.claim(mine)
+    assert isinstance(told, Refusal)
+    assert (told.reason, told.retryable) == ("too_many_questions", True)
 
 
 @pytest.mark.browser

@@ -1,0 +1,19 @@
+"""What may be used once, on whichever server it is presented; a crash of Postgres forgets none of it."""
+
+import uuid
+
+from lib import db
+
+
+async def spend(one: uuid.UUID, *, span: float) -> bool:
+    """Whether this is the first time. span: seconds in which whatever bears this id can be presented at all."""
+    async with db.pooled() as conn:
+        cursor = await conn.execute("SELECT access_spend(%s, %s)", [one, span])
+        row = await cursor.fetchone()
+    return row is not None and row[0] is True
+
+
+async def give_back(one: uuid.UUID) -> None:
+    """For what came to nothing: it may be used once more."""
+    async with db.pooled() as conn:
+        await conn.execute("SELECT access_unspend(%s)", [one])
