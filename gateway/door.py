@@ -17,11 +17,12 @@ from mcp.server.models import InitializationOptions
 from access import challenge, turned_away
 from access.admit import Door, Stopped, admit
 from access.head import Head
-from gateway import listen, lists, request, running, server, tasks, tool_calls, wire
+from gateway import listen, lists, request, running, server, tasks, tool_calls, translate, wire
 from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, UNAVAILABLE, Fault
 from gateway.reply import Headers, Receive, Reply, Send
 from gateway.visit import Visit
 from lib import db
+from policy.values import Refusal
 from tenants.caller import Caller
 from tools.catalog import Catalog, catalog, working_scopes
 
@@ -244,7 +245,8 @@ def _fault_of(problem: Exception, slug: str) -> Fault:
         return _stopped()
     if isinstance(problem, db.UNREACHABLE):
         log.error("Postgres cannot be reached", exc_info=problem)
-        return _unavailable()
+        says = "The hub cannot reach its database; nothing was run. Try again in a few seconds."
+        return translate.unavailable("unavailable", says)
     log.error("a request at /t/%s/mcp failed", slug, exc_info=problem)
     return Fault(code=INTERNAL_ERROR, message="Internal error", status=500)
 
@@ -264,23 +266,10 @@ def _encoded(headers: dict[str, str]) -> Headers:
     return [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
 
 
-def _unavailable() -> Fault:
-    return Fault(
-        code=UNAVAILABLE,
-        message="The hub cannot reach its database; nothing was run. Try again in a few seconds.",
-        status=503,
-        headers={"Retry-After": "5"},
-    )
-
-
 def _stopped() -> Fault:
-    return Fault(
-        code=UNAVAILABLE,
-        message=Stopped.message,
-        status=503,
-        data={"reason": "everything_stopped", "retryable": False},
-        headers={"Retry-After": str(Stopped.retry_after)},
-    )
+    refused = Refusal(reason="everything_stopped", message=Stopped.message)
+    headers = {"Retry-After": str(Stopped.retry_after)}
+    return Fault(code=UNAVAILABLE, message=Stopped.message, status=503, data=translate.shape(refused), headers=headers)
 
 
 def _preflight(head: Head) -> Headers:

@@ -113,7 +113,7 @@ class _Stream:
 
     async def _tell(self, view: View) -> None:
         """Tell of the task unless this was told already; one that has ended is told of for the last time."""
-        task = task_shapes.detailed(view, self._version)
+        task = task_shapes.detailed(view, self._version, self._caller.tenant_slug)
         if task != self._tasks.get(view.id):
             self._tasks[view.id] = task
             await self._send("notifications/tasks", task)
@@ -135,4 +135,5 @@ class _Stream:
         return lists.rendered(visit, self._version, server.identity(visit.catalog))
 
     async def _send(self, method: str, params: Mapping[str, Any]) -> None:
-        await self._visit.notify({"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": self.meta}})
+        params = {**params, "_meta": {**params.get("_meta", {}), **self.meta}}
+        await self._visit.notify({"jsonrpc": "2.0", "method": method, "params": params})

@@ -50,7 +50,7 @@ def refusal(refused: Refusal, version: str) -> dict[str, Any]:
     if refused.reason == "capability_missing" and version not in HANDSHAKE:
         raise missing(refused.message)
     if refused.reason == "capability_missing" and version == CORE:
-        raise Fault(code=METHOD_NOT_FOUND, message=refused.message, data=translate.shape(refused))
+        raise translate.fault(refused, METHOD_NOT_FOUND)
     return translate.refusal(refused, version)
 
 
@@ -59,8 +59,9 @@ def created(view: View) -> dict[str, Any]:
     return {"resultType": "task", **_flat(view, _status(view))}
 
 
-def detailed(view: View, version: str) -> dict[str, Any]:
-    """The extension's DetailedTask: with its result, its error or its open questions."""
+def detailed(view: View, version: str, slug: str) -> dict[str, Any]:
+    """The extension's DetailedTask: with its result, its error or its open questions; or with the refusal by which it
+    did not run. slug: of its tenant."""
     status = _status(view)
     task = _flat(view, status)
     if status == "completed" and view.result is not None:
@@ -69,28 +70,23 @@ def detailed(view: View, version: str) -> dict[str, Any]:
         task["error"] = failure(view)
     elif status == "input_required":
         task["inputRequests"] = {key: elicitation(asked) for key, asked in view.asked.items()}
+    elif refused := words.refusal_of(view, slug):
+        task["_meta"] = {translate.REFUSAL: translate.shape(refused)}
     return task
 
 
 def core(view: View) -> dict[str, Any]:
     """The Task of 2025-11-25. There a tool's own error is a failed task, and who cancels it sees that at once."""
     status = "cancelled" if view.cancelling else _core_status(view)
-    return {
-        "taskId": str(view.id),
-        "status": status,
-        "statusMessage": _said(view),
-        "createdAt": _moment(view.created_at),
-        "lastUpdatedAt": _moment(view.changed_at),
-        "ttl": _kept_for(view),
-        "pollInterval": view.poll_ms,
-    }
+    return {**_task(view, status), "ttl": _kept_for(view), "pollInterval": view.poll_ms}
 
 
-def payload(view: View, version: str) -> dict[str, Any]:
+def payload(view: View, version: str, slug: str) -> dict[str, Any]:
     """What tools/call would have answered (2025-11-25, tasks/result); a Fault where that was an error."""
     if view.cancelling or view.state == State.CANCELLED:
         why = words.why_nothing(view) if view.state == State.CANCELLED else "The task was cancelled."
-        raise Fault(code=INVALID_REQUEST, message=why, data={"reason": view.reason or "cancelled"})
+        ended = words.refusal_of(view, slug) or Refusal(reason=view.reason or "cancelled", message=why)
+        raise translate.fault(ended, INVALID_REQUEST)
     if view.result is None:
         raise Fault(**failure(view))
     result = translate.result(view.result, version)
@@ -124,14 +120,17 @@ def failure(view: View) -> dict[str, Any]:
 
 
 def _flat(view: View, status: str) -> dict[str, Any]:
+    return {**_task(view, status), "ttlMs": _kept_for(view), "pollIntervalMs": view.poll_ms}
+
+
+def _task(view: View, status: str) -> dict[str, Any]:
+    """What both have of a task."""
     return {
         "taskId": str(view.id),
         "status": status,
         "statusMessage": _said(view),
         "createdAt": _moment(view.created_at),
         "lastUpdatedAt": _moment(view.changed_at),
-        "ttlMs": _kept_for(view),
-        "pollIntervalMs": view.poll_ms,
     }
 
 

@@ -4,7 +4,6 @@ The SDK knows the words and does nothing with them, so these are dispatched besi
 for whoever asks: an id that is unknown, foreign or malformed is answered alike.
 """
 
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +23,6 @@ from jobs import following, queries, rows
 from jobs.models import State
 from jobs.values import View
 from lib import events
-from policy.values import Refusal
 from tenants.caller import Caller
 
 Handler = Callable[[Visit, wire.Era, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -54,7 +52,7 @@ def look(caller: Caller, tasks: int = 1) -> None:
     """Count a look at so many tasks, before any is looked at; the Fault (429) when it is one too many."""
     refused = following.look(caller, tasks)
     if refused is not None:
-        raise _too_much(refused)
+        raise translate.fault(refused, TOO_MUCH, 429)
 
 
 @contextmanager
@@ -62,19 +60,8 @@ def wait(caller: Caller) -> Iterator[None]:
     """One more request of the caller's that waits, until the end of the block; the Fault (429) when it is too many."""
     with following.wait(caller) as refused:
         if refused is not None:
-            raise _too_much(refused)
+            raise translate.fault(refused, TOO_MUCH, 429)
         yield
-
-
-def _too_much(refused: Refusal) -> Fault:
-    seconds = refused.retry_after or 0.0
-    return Fault(
-        code=TOO_MUCH,
-        message=refused.message,
-        status=429,
-        data={**translate.shape(refused), "retryAfter": seconds},
-        headers={"Retry-After": str(math.ceil(seconds))},
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +107,7 @@ async def _seen(caller: Caller, task_id: str, *, content: bool = False) -> View:
 
 async def _get(visit: Visit, era: wire.Era, params: Mapping[str, Any]) -> dict[str, Any]:
     view = await _seen(visit.caller, _id_of(params), content=True)
-    return {"resultType": "complete", **task_shapes.detailed(view, era.version)}
+    return {"resultType": "complete", **task_shapes.detailed(view, era.version, visit.caller.tenant_slug)}
 
 
 async def _update(visit: Visit, era: wire.Era, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,7 +177,7 @@ def _after(visit: Visit, cursor: Any) -> str | None:
 
 async def _core_result(visit: Visit, era: wire.Era, params: Mapping[str, Any]) -> dict[str, Any]:
     """What the call itself would have answered, once there is an answer; until then the request waits."""
-    return task_shapes.payload(await _ended(visit, era, params), era.version)
+    return task_shapes.payload(await _ended(visit, era, params), era.version, visit.caller.tenant_slug)
 
 
 async def _ended(visit: Visit, era: wire.Era, params: Mapping[str, Any]) -> View:

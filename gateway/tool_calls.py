@@ -11,7 +11,7 @@ from typing import Any, cast
 from audit.writer import LedgerUnavailable
 from gateway import asking, lists, task_shapes, translate, wire
 from gateway.asking import Asked, Asking, check_of
-from gateway.errors import INVALID_PARAMS, METHOD_NOT_FOUND, UNAVAILABLE, Fault
+from gateway.errors import INVALID_PARAMS, METHOD_NOT_FOUND, Fault
 from gateway.reporter import LEVELS, LOG_LEVEL, Reporter
 from gateway.task_shapes import CORE
 from gateway.visit import Visit
@@ -73,13 +73,7 @@ async def call(visit: Visit, version: str, params: Mapping[str, Any], *, sieved:
             asks = _asking(visit, version, params, origin, report, follow)
             return _answer(await asking.pending(asks, ended), ended.ready.tool, version, follow)
     except LedgerUnavailable as problem:
-        raise Fault(
-            code=UNAVAILABLE,
-            message=f"{problem}. Try again in a few seconds.",
-            status=503,
-            data={"reason": "ledger_unavailable", "retryable": True, "retryAfter": 5.0},
-            headers={"Retry-After": "5"},
-        ) from None
+        raise translate.unavailable("ledger_unavailable", f"{problem}. Try again in a few seconds.") from None
     return translate.refusal(ended, version) if isinstance(ended, Refusal) else translate.result(ended, version)
 
 

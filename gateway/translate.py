@@ -1,9 +1,10 @@
 """From our values to the wire: results, refusals, and the tool list, for each revision."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.errors import INSUFFICIENT_SCOPE, INVALID_PARAMS, Fault
+from gateway.errors import INSUFFICIENT_SCOPE, INVALID_PARAMS, UNAVAILABLE, Fault
 from gateway.wire import HANDSHAKE
 from jobs.shapes import content_of, provenance_of
 from policy.values import Refusal
@@ -26,7 +27,7 @@ def result(given: Result, version: str) -> dict[str, Any]:
 def refusal(refused: Refusal, version: str) -> dict[str, Any]:
     """A refusal the model can do something about is a result that says so; the others are raised as a Fault."""
     if refused.reason == "unknown_tool":
-        raise Fault(code=INVALID_PARAMS, message=refused.message, data=shape(refused))
+        raise fault(refused, INVALID_PARAMS)
     if refused.reason == "insufficient_scope":
         raise Fault(
             code=INSUFFICIENT_SCOPE,
@@ -37,6 +38,18 @@ def refusal(refused: Refusal, version: str) -> dict[str, Any]:
         )
     text = {"type": "text", "text": refused.message}
     return {**_complete([text], True, version), "_meta": {REFUSAL: shape(refused)}}
+
+
+def fault(refused: Refusal, code: int, status: int = 400) -> Fault:
+    """A refusal as the error of a message, in the same shape."""
+    wait = refused.retry_after
+    headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
+    return Fault(code=code, message=refused.message, status=status, data=shape(refused), headers=headers)
+
+
+def unavailable(reason: str, message: str) -> Fault:
+    """What is answered while the hub cannot run anything, but may again in a few seconds."""
+    return fault(Refusal(reason=reason, message=message, retryable=True, retry_after=5.0), UNAVAILABLE, 503)
 
 
 def shape(refused: Refusal) -> dict[str, Any]:

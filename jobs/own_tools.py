@@ -35,7 +35,7 @@ async def _status(call: Call) -> Result:
     with following.wait(call.caller) as refused:
         seconds = 0.0 if refused else seconds
         job = await rows.wait(call.caller, call.arguments["job_id"], seconds, report=call.report, content=True)
-    return words.status(job) if job else _unknown()
+    return words.status(job, call.caller.tenant_slug) if job else _unknown()
 
 
 async def _result(call: Call) -> Result:
@@ -43,7 +43,7 @@ async def _result(call: Call) -> Result:
     if job is None:
         return _unknown()
     if job.ended:
-        return words.result_of(job)
+        return words.result_of(job, call.caller.tenant_slug)
     return Result.of_error(
         f"Job {job.id} ({job.tool}) has no result yet: {words.standing(job)}. "
         f"Call {words.STATUS} with this job_id; it waits for you and gives the result when it is there.",

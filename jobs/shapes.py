@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 
+from jobs import words
 from jobs.values import View
 from tools.values import ABSENT, Audio, Block, Embedded, Image, Provenance, ResourceLink, Result, Text
 
@@ -22,6 +23,7 @@ def job_body(view: View, slug: str) -> dict[str, Any]:
         "username": view.username,
         "state": str(view.state.value),
         "reason": view.reason,
+        "ask_at": ask_at(view, slug),
         "cancelling": view.cancelling,
         "progress": {"done": view.progress, "total": view.total, "message": view.message},
         "place": view.place,
@@ -39,6 +41,12 @@ def job_body(view: View, slug: str) -> dict[str, Any]:
         "result_url": f"{url}result/",
         "events_url": f"{url}events",
     }
+
+
+def ask_at(view: View, slug: str) -> str | None:
+    """Where a person can ask for access, where a rule is why it did not run."""
+    refused = words.refusal_of(view, slug)
+    return refused.ask_at or None if refused else None
 
 
 def result_body(result: Result) -> dict[str, Any]:

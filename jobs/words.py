@@ -5,6 +5,8 @@ from typing import Any
 
 from jobs.models import State
 from jobs.values import Handle, View
+from policy.values import Refusal
+from tenants import addresses
 from tools.values import ABSENT, Result, Text
 
 STATUS, RESULT, CANCEL = "get_job_status", "get_job_result", "cancel_job"
@@ -46,12 +48,12 @@ def _held(job: View) -> str:
     )
 
 
-def status(job: View) -> Result:
+def status(job: View, slug: str) -> Result:
     """How a job stands. Once it has ended and its content was read, its result follows in the same answer."""
     head = f"Job {job.id} ({job.tool}): {standing(job)}."
     if not job.ended:
         return Result(content=(Text(text=f"{head}\n{_what_next(job)}"),), structured=facts(job))
-    ended = result_of(job)
+    ended = result_of(job, slug)
     told = facts(job) if ended.structured is ABSENT else {**facts(job), "result": ended.structured}
     return Result(content=(Text(text=head, by_hub=True), *ended.content), structured=told, provenance=ended.provenance)
 
@@ -67,11 +69,25 @@ def stopped(job: View) -> Result:
     return Result.of_text(text)
 
 
-def result_of(job: View) -> Result:
-    """What the tool gave, as it gave it, or in words why there is nothing. The job has ended, its content was read."""
+def result_of(job: View, slug: str) -> Result:
+    """What the tool gave, as it gave it, or in words why there is nothing. The job has ended, its content was read.
+    slug: of its tenant."""
     if job.result is not None:
         return job.result
-    return Result.of_error(why_nothing(job), job.reason or str(job.state))
+    refused = refusal_of(job, slug)
+    return Result.of_error(refused.message if refused else why_nothing(job), job.reason or str(job.state))
+
+
+def refusal_of(job: View, slug: str) -> Refusal | None:
+    """What was decided against running it after it was accepted; None where it ended in any other way. slug: of its
+    tenant."""
+    if job.state is not State.CANCELLED or job.reason not in _NOT_RUN:
+        return None
+    said = why_nothing(job)
+    if job.reason != "denied":
+        return Refusal(reason=job.reason, message=said)
+    door = addresses.asking(slug, job.tool)
+    return Refusal(reason=job.reason, message=f"{said} A person can ask for access at {door}", ask_at=door)
 
 
 def why_nothing(job: View) -> str:
@@ -83,8 +99,8 @@ def why_nothing(job: View) -> str:
             return f"{job.tool} was not run to its end: its caller may no longer use it. Ask an admin of the tenant."
         case State.CANCELLED if job.reason == "destination_changed":
             return (
-                f"{job.tool} was not run: it leads elsewhere than when it was called. Ask an admin of "
-                "the tenant to publish it anew."
+                f"{job.tool} was not run: it leads elsewhere than when it was called. Call it again, so that where it "
+                "leads now counts; if that ends the same way, ask an admin of the tenant to publish it anew."
             )
         case State.CANCELLED if job.reason in _NOT_RUN:
             because = f" They said: {job.message}" if job.reason == "approval_denied" and job.message else ""

@@ -25,6 +25,7 @@ from policy.rules.matching import Matcher
 from policy.rules.spec import ReviewedBy
 from policy.values import Effect, Facts, Subject
 from tenants import actions as tenant_actions
+from tenants import addresses
 from tenants import queries as tenant_queries
 from tenants.caller import Caller
 from tenants.models import Member, Tenant, User
@@ -339,8 +340,9 @@ def _tell_person(request: AccessRequest) -> None:
     _mail(
         [request.member.user.email],
         f"{word} {request.tool} in {team.name}",
-        f"{word} {request.tool} in {team.name} {said}".strip() + f". {request.answer}".rstrip() + "\n\n"
-        f"{settings.BASE_URL}/t/{team.slug}/ask?tool={request.tool}",
+        f"{word} {request.tool} in {team.name} {said}".strip()
+        + f". {request.answer}".rstrip()
+        + f"\n\n{addresses.asking(team.slug, request.tool)}",
     )
 
 

@@ -1,6 +1,7 @@
 """The URLs of a tenant's endpoint: what people type, what a token is good for, where its metadata lies."""
 
 import re
+from urllib.parse import urlencode
 
 from django.conf import settings
 
@@ -10,6 +11,11 @@ _PATH = re.compile(r"/t/([a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?)/mcp")
 def resource(slug: str) -> str:
     """The tenant's endpoint as people type it; the audience of its tokens (RFC 8707)."""
     return f"{settings.BASE_URL}/t/{slug}/mcp"
+
+
+def asking(slug: str, tool: str) -> str:
+    """The page on which a member asks for access to a tool."""
+    return f"{settings.BASE_URL}/t/{slug}/ask?{urlencode({'tool': tool})}"
 
 
 def slug_of(resource: str) -> str | None:

@@ -23,6 +23,9 @@ class Progress(serializers.Serializer):
     message = serializers.CharField(allow_blank=True)
 
 
+_ASK_AT = "Where a person can ask for access, where a rule is why it did not run."
+
+
 class JobBody(serializers.Serializer):
     """A job without its content."""
 
@@ -32,6 +35,7 @@ class JobBody(serializers.Serializer):
     username = serializers.CharField(help_text="Whose call it was.")
     state = serializers.ChoiceField(choices=State.choices)
     reason = serializers.CharField(allow_blank=True, help_text="Why it ended so, or waits again; a code.")
+    ask_at = serializers.URLField(allow_null=True, help_text=_ASK_AT)
     cancelling = serializers.BooleanField(help_text="Somebody asked it to stop, and it has not stopped yet.")
     progress = Progress()
     place = serializers.IntegerField(
@@ -78,6 +82,7 @@ class ResultBody(serializers.Serializer):
     id = serializers.UUIDField()
     state = serializers.ChoiceField(choices=State.choices)
     reason = serializers.CharField(allow_blank=True)
+    ask_at = serializers.URLField(allow_null=True, help_text=_ASK_AT)
     result = CallResult(allow_null=True)
     error = CallError(allow_null=True)
     download_url = serializers.URLField(

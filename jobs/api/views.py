@@ -19,7 +19,7 @@ from jobs import queries, results, rows
 from jobs.api.entry import Refused, nothing_here, preflight, unknown_job
 from jobs.api.serializers import ErrorBody, JobBody, ResultBody, Wanted
 from jobs.models import Job
-from jobs.shapes import job_body, result_body
+from jobs.shapes import ask_at, job_body, result_body
 from jobs.values import View, may_stop
 from lib import db
 from tenants.caller import Caller
@@ -148,7 +148,7 @@ class JobResult(Base):
             )
         if view.forgotten:
             raise Refused(status=410, reason="forgotten", message="The result was kept for its time and is gone.")
-        return Response(ResultBody(_result(view)).data)
+        return Response(ResultBody({**_result(view), "ask_at": ask_at(view, slug)}).data)
 
 
 class Nothing(Base):

@@ -24,5 +24,6 @@ def test_without_its_database_the_hub_lives_but_is_not_ready(client: httpx2.Clie
         assert client.get(f"{base}/livez").status_code == 200
         call = Answer(client.post(f"{base}/t/acme/mcp", headers=bearer("any"), json={}))
         assert (call.status, call.error["code"]) == (503, -32002)
+        assert call.error["data"] == {"reason": "unavailable", "retryable": True, "retryAfter": 5.0}
         assert call.headers["retry-after"] == "5"
         assert "psycopg" not in call.response.text

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 
 from policy.models import Limit
 from tests.cast import Cast
 from tests.gateway.confirming import FORMS, govern
-from tests.gateway.following import lasting, listening
+from tests.gateway.following import CORE, end, get, lasting, listening, start, waiting
 from tests.host import MODERN, REVISIONS, Answer, Host
+from tests.ledger import calls
+from tests.waiting import until
 
 Make = Callable[..., Host]
 
@@ -46,6 +49,7 @@ def test_an_error_that_refuses_carries_it_as_its_data(cast: Cast, host: Make, re
     assert own.call("nothing").error["data"] == {"reason": "unknown_tool", "retryable": False}
     refused = own.call("echo", {"text": "hello"})
     assert refused.status == 403
+    assert refused.error["data"].pop("askAt").endswith(f"/t/{cast.acme.slug}/ask?tool=echo")
     assert refused.error["data"] == {
         "reason": "insufficient_scope",
         "retryable": False,
@@ -62,6 +66,42 @@ def test_a_denial_says_where_a_person_can_ask(cast: Cast, host: Make, revision: 
     assert (said["reason"], said["retryable"]) == ("denied", False)
     assert said["askAt"].endswith(f"/t/{cast.acme.slug}/ask?tool=echo")
     assert said["askAt"] in answer.text
+
+
+def test_a_job_that_a_rule_kept_from_running_says_where_to_ask_wherever_it_is_followed(
+    cast: Cast, host: Make, client: httpx2.Client
+) -> None:
+    tool, modern, core = lasting(cast), host(), host(revision=CORE)
+    task, other = start(modern), start(core)
+    job_id = task["taskId"]
+    with listening(modern, {"taskIds": [job_id]}) as frames:
+        frames.told(), frames.told()
+        for one in (task, other):
+            end(one, "cancelled", None, reason="denied")
+        heard = frames.told()[1]["_meta"]
+    door = f"/t/{cast.acme.slug}/ask?tool={tool.name}"
+    said = get(modern, task)["_meta"]["mcphub/refusal"]
+    assert (said["reason"], said["retryable"], said["askAt"].endswith(door)) == ("denied", False, True)
+    assert heard["mcphub/refusal"] == said
+    assert "io.modelcontextprotocol/subscriptionId" in heard
+    asked = core.request("tasks/result", {"taskId": other["taskId"]})
+    assert asked.error["data"] == said
+    assert said["askAt"] in asked.error["message"]
+    for name in ("get_job_result", "get_job_status"):
+        assert said["askAt"] in str(modern.call(name, {"job_id": job_id}).result["content"])
+    url = f"{modern.base}/api/v1/t/{modern.slug}/jobs/{job_id}/"
+    for where in (url, f"{url}result/"):
+        assert client.get(where, headers={"authorization": f"Bearer {modern.key}"}).json()["ask_at"] == said["askAt"]
+
+
+def test_who_waits_for_such_a_job_gets_the_refusal_itself(cast: Cast, host: Make) -> None:
+    lasting(cast, runs="automatic", wait=20)
+    own = host(revision="2025-06-18")
+    with waiting(own, "tools/call", {"name": "echo", "arguments": {"text": "hello"}}) as got:
+        (entry,) = until(lambda: calls(cast, cast.acme, "echo", "job.accepted"))
+        end({"taskId": str(entry.call_id)}, "cancelled", None, reason="denied")
+    said = shape_of(got[0])
+    assert (said["reason"], said["askAt"] in got[0].text) == ("denied", True)
 
 
 @EVERY

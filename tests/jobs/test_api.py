@@ -187,6 +187,7 @@ def test_a_result_is_there_when_the_job_has_ended(scene: Front) -> None:
         "id": str(job.id),
         "state": "succeeded",
         "reason": "",
+        "ask_at": None,
         "result": {
             "content": [
                 {"type": "text", "text": "a"},

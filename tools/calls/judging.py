@@ -4,14 +4,12 @@ has said yes to it, and when a worker takes it up as an attempt at a job."""
 import datetime
 from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import urlencode
-
-from django.conf import settings
 
 from policy import history
 from policy.decide import decide, lacks
 from policy.take import counts_repeats, take, take_run
 from policy.values import Effect, Facts, Refusal
+from tenants import addresses
 from tools import inspection, outcome, pins
 from tools.calls.entry import refuse
 from tools.calls.values import Pending, Ready
@@ -66,11 +64,12 @@ def against(ready: Ready) -> Refusal | None:
 
 
 def _with_door(ready: Ready, refusal: Refusal) -> Refusal:
-    """The same, with where a person can ask for access."""
-    if refusal.reason != "denied":
+    """The same, with where a person can ask for access, or read what to connect again with."""
+    if refusal.reason not in {"denied", "insufficient_scope"}:
         return refusal
-    door = f"{settings.BASE_URL}/t/{ready.caller.tenant_slug}/ask?{urlencode({'tool': ready.tool.name})}"
-    return replace(refusal, ask_at=door, message=f"{refusal.message} A person can ask for access at {door}")
+    door = addresses.asking(ready.caller.tenant_slug, ready.tool.name)
+    said = f" A person can ask for access at {door}" if refusal.reason == "denied" else ""
+    return replace(refusal, ask_at=door, message=refusal.message + said)
 
 
 async def charge(ready: Ready, refusal: Refusal | None) -> Ready | Pending | Refusal:
