@@ -43,3 +43,16 @@ def end_sessions_of_the_hub() -> int:
             " WHERE usename = current_user AND datname = current_database() AND pid <> pg_backend_pid()",
         )
     return len(ended)
+
+
+def lose_what_is_not_logged() -> None:
+    """What a crash does to unlogged tables."""
+    with as_owner() as conn:
+        unlogged = rows(
+            conn,
+            "SELECT quote_ident(relname) FROM pg_class"
+            " WHERE relpersistence = 'u' AND relkind = 'r' AND relnamespace = 'public'::regnamespace",
+        )
+        assert unlogged
+        for (table,) in unlogged:
+            conn.execute(f"DELETE FROM {table}")  # noqa: S608 - of ours

@@ -4,7 +4,8 @@ from django.db import migrations
 
 from lib.rls import definer
 
-# Ids of our own making, which are random, and until when they could be presented. No tenant's data is in it.
+# Ids of our own making, random or made of whose they are, and until when they could be presented. No tenant's data is in
+# it.
 SPENT = """
 CREATE TABLE access_spent (id uuid PRIMARY KEY, until timestamptz NOT NULL);
 CREATE INDEX access_spent_until ON access_spent (until);

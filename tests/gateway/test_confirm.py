@@ -15,7 +15,7 @@ from tests.gateway.following import DECLARED, job_of
 from tests.host import Host
 from tests.jobs.desk import keep_workers_away
 from tests.ledger import calls
-from tests.postgres import as_owner, rows
+from tests.postgres import as_owner, lose_what_is_not_logged, rows
 from tools import actions as tool_actions
 from tools.models import Tool
 
@@ -288,22 +288,9 @@ def test_an_answer_that_was_used_before_costs_nothing(cast: Cast, uma: Noting) -
 def test_a_yes_that_was_used_stays_so_when_postgres_crashes(uma: Noting) -> None:
     state = uma.state()
     uma.answer(YES, state)
-    _lose_what_is_not_logged()
+    lose_what_is_not_logged()
     assert uma.answer(YES, state).error["data"]["reason"] == "invalid_answer"
     assert uma.lines == ["hello"]
-
-
-def _lose_what_is_not_logged() -> None:
-    """What a crash does to unlogged tables."""
-    with as_owner() as conn:
-        unlogged = rows(
-            conn,
-            "SELECT quote_ident(relname) FROM pg_class"
-            " WHERE relpersistence = 'u' AND relkind = 'r' AND relnamespace = 'public'::regnamespace",
-        )
-        assert unlogged
-        for (table,) in unlogged:
-            conn.execute(f"DELETE FROM {table}")  # noqa: S608 - of ours
 
 
 def test_what_was_used_is_kept_for_as_long_as_it_could_be_presented(uma: Noting) -> None:
