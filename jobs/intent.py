@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from lib.detect.disguise import invisible
+from lib.detect.disguise import marked
 from tools.calls import Ready
 from tools.catalog import LiveTool
 
@@ -27,7 +27,6 @@ _CUT = "characters are not shown"
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
 _MOST_SAID = 300
 _SENTENCE = re.compile(r"(?<=[.!?])\s")
-_BREAKS = re.compile("[\u2028\u2029]")
 _UNSEEN = "Characters that nobody sees are shown by their numbers, like [U+200B]."
 
 
@@ -140,20 +139,11 @@ def _written(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    return _cut(_marked(_cut(text, _MOST_SHOWN)), _MOST_SHOWN)
+    return _cut(marked(_cut(text, _MOST_SHOWN)), _MOST_SHOWN)
 
 
 def _one_line(text: str, most: int) -> str:
-    return _cut(" ".join(_marked(_cut(text, most)).splitlines()), most)
-
-
-def _marked(text: str) -> str:
-    """With what nobody sees, and what breaks a line where none is expected, shown by its number."""
-    kept, start = [], 0
-    for one in invisible(text):
-        kept += [text[start : one.position], f"[U+{one.code:04X}]"]
-        start = one.position + 1
-    return _BREAKS.sub(lambda found: f"[U+{ord(found[0]):04X}]", "".join([*kept, text[start:]]))
+    return _cut(" ".join(marked(_cut(text, most)).splitlines()), most)
 
 
 def _cut(text: str, most: int) -> str:
@@ -166,7 +156,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _has_unseen(value: Any) -> bool:
-    return _marked(text := _written(value)[:_MOST_SHOWN]) != text
+    return marked(text := _written(value)[:_MOST_SHOWN]) != text
 
 
 def _without(value: Any, hidden: frozenset[str]) -> Any:

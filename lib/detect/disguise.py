@@ -18,6 +18,7 @@ _ASCII_CONTROL = re.compile(f"[{_CONTROL}]")
 _SUSPECT = re.compile(rf"[{_CONTROL}\x80-\x9f\u115f\u1160\u3164\uffa0]|[^\w\s\x00-\x7f]")
 """What can be hidden at all: no letter or digit but the Hangul fillers, and no space."""
 _BREAKS = re.compile("[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
+_BREAKS = re.compile("[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
 _MARKS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
 """Accents and other marks on Latin, Greek and Cyrillic letters."""
 _CROWD = re.compile(r"[^\w\s\x00-\x7f]{31,}")
@@ -63,6 +64,20 @@ def without_invisible(text: str) -> tuple[str, int]:
         kept.append(text[start : one.position])
         start, count = one.position + 1, count + 1
     return ("".join([*kept, text[start:]]), count) if count else (text, 0)
+
+
+def marked(text: str) -> str:
+    """The text for people to read: what nobody sees in it, and what breaks a line where none is expected, is shown by
+    its number, like [U+200B]."""
+    kept, start = [], 0
+    for one in invisible(text):
+        kept += [text[start : one.position], _number(one.code)]
+        start = one.position + 1
+    return _BREAKS.sub(lambda found: _number(ord(found[0])), "".join([*kept, text[start:]]))
+
+
+def _number(code: int) -> str:
+    return f"[U+{code:04X}]"
 
 
 def plain(text: str) -> str:
