@@ -5,7 +5,6 @@ owners, the caller and the clock (`jobs_decide`), so that a job is released once
 was seen: this version of the tool, these arguments, for this caller as they stand now.
 """
 
-import datetime
 import hmac
 from typing import Any
 
@@ -14,7 +13,6 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from access.models import APIKey, Client
 from access.standing import asked
 from audit import entries
 from audit.models import Entry, Event
@@ -32,15 +30,17 @@ MOST_SAID = 500
 MOST_NOTE = 1000
 MOST_NOTES = 50
 """Questions and answers about one call."""
-_MADE_WITHIN = datetime.timedelta(minutes=1)
+_WROTE = ("issued", "created", "changed", "rotated")
+"""What the ledger says of who wrote a credential, and so may have what it opens with."""
+_ANY_ISSUER = "access.OutsideIssuer:"
 
 
 def reviewers(approval: Approval) -> QuerySet[Member]:
-    """Who may decide now: active members with the role, or in a group, that the rule names; never the caller's own
-    person, with whatever credential."""
+    """Who may decide now: active members with the role, or in a group, that the rule names, as they were already when
+    it was held; never the caller's own person, with whatever credential."""
     named = Q(role__in=approval.roles) | Q(groups__name__in=approval.groups, groups__tenant_id=approval.tenant_id)
     active = Member.objects.filter(tenant_id=approval.tenant_id, active=True, user__is_active=True)
-    return active.filter(named).exclude(user_id=approval.member.user_id).distinct()
+    return active.filter(named, pk__in=approval.reviewers).exclude(user_id=approval.member.user_id).distinct()
 
 
 def owners(approval: Approval) -> QuerySet[Member]:
@@ -55,9 +55,10 @@ def why_not(approval: Approval, user: User) -> Refusal | None:
     if approval.member.user_id == user.pk:
         return _refusal("own_call", "This call was made for you. Somebody else has to decide.")
     if not reviewers(approval).filter(user=user).exists():
-        return _refusal("not_a_reviewer", "Its rule names others to decide.")
-    if _made_credential(approval, user):
-        return _refusal("own_call", "You made the credential that this call came with. Somebody else has to decide.")
+        return _refusal("not_a_reviewer", "Its rule names others to decide, or did when it was held.")
+    if _wrote_credential(approval, user):
+        says = "You made or changed the credential that this call came with. Somebody else has to decide."
+        return _refusal("own_call", says)
     return None
 
 
@@ -123,6 +124,12 @@ def is_offered(approval: Approval) -> bool:
     return live is not None and live.manifest_hash == approval.manifest_hash == approval.job.version.manifest_hash
 
 
+def leads_there(approval: Approval) -> bool:
+    """Whether the tool still goes where it went when it was held."""
+    connection = approval.job.version.connection
+    return approval.destination == (connection.base_url if connection else "")
+
+
 def _as_seen(approval: Approval, seen_digest: str) -> Refusal | None:
     if hmac.compare_digest(seen_digest.encode(), approval.digest.encode()):
         return None
@@ -133,6 +140,8 @@ def _void(approval: Approval) -> Refusal | None:
     """Withdraw what may not be released by anybody any more, and say why."""
     if not is_offered(approval):
         why, says = "tool_changed", "The tool was changed after this call was made, so it was withdrawn."
+    elif not leads_there(approval):
+        why, says = "destination_changed", "The tool leads elsewhere than when it was called, so it was withdrawn."
     elif intact(approval) is None:
         why, says = "arguments_lost", "Its arguments are not those that were held, so it was withdrawn."
     elif not _stands(approval):
@@ -197,24 +206,21 @@ def _note(approval: Approval, event: Event, actor: User, text: str) -> Refusal |
     return None
 
 
-def _made_credential(approval: Approval, user: User) -> bool:
-    """Whether this person made the key or the machine that the call came with, as they have seen its secret."""
+def _wrote_credential(approval: Approval, user: User) -> bool:
+    """Whether this person, before or since, made or changed what the call came with, and so could have made it: its
+    key, its machine, or the outside issuer, which says who everybody is."""
     sort, _, number = approval.job.credential.partition(":")
-    model = {"key": APIKey, "client": Client}.get(sort)
-    if model is None or not number.isdecimal():
+    subjects = {"key": f"access.APIKey:{number} ", "client": f"access.Client:{number} ", "outside": _ANY_ISSUER}
+    if sort not in subjects:
         return False
-    born = "created_at" if sort == "key" else "created"
-    made_at = model._default_manager.filter(pk=int(number)).values_list(born, flat=True).first()
-    if made_at is None:
-        return False
-    made = Entry.objects.filter(
+    written = Entry.objects.filter(
         tenant_id=approval.tenant_id,
-        at__range=(made_at - _MADE_WITHIN, made_at + _MADE_WITHIN),
         event=Event.CHANGED,
         actor=user.username,
-        subject__startswith=f"{model._meta.label}:{number} ",
+        reason__in=_WROTE,
+        subject__startswith=subjects[sort],
     )
-    return made.exists()
+    return written.exists()
 
 
 def _line(text: str, most: int) -> str:

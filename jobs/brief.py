@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from django.db import connection
-from django.db.models import F, Func, IntegerField
+from django.db.models import F, Func, IntegerField, Q, QuerySet
 from django.utils import timezone
 
 from audit.models import Event
-from jobs.approvals import is_offered
+from jobs.approvals import is_offered, leads_there
 from jobs.models import Approval
 from jobs.sealed import unseal_arguments
 from lib import redact
-from lib.detect.disguise import invisible
+from lib.detect import disguise
 from lib.html import MOST_SHOWN, pretty
 from lib.seal import SealError
 from tools.catalog import secret_names
@@ -78,31 +78,42 @@ class Earlier:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Brief:
-    """All that a reviewer needs. arguments: None when no key opens them. length: characters that they take."""
+    """All that a reviewer needs. arguments: None when no key opens them. length: characters that they take. untold:
+    whether something was approved earlier, and nothing of it that this reader can be shown."""
 
     sentence: str
     arguments: Any
     length: int
     risks: list[Risk]
-    earlier: Earlier | None
+    earlier: Earlier | None = None
+    untold: bool = False
 
 
-def brief_of(approval: Approval) -> Brief:
-    """For somebody who may decide, or has to know as much: it has the arguments."""
+def brief_of(approval: Approval, known: Q) -> Brief:
+    """For somebody who may decide, or has to know as much: it has the arguments. known: of which other approvals they
+    may know them too."""
     version, arguments = approval.job.version, opened(approval)
-    hidden = secrets_of(version)
     if arguments is None:
         risks = [Risk(says="Its arguments cannot be opened; it cannot be approved.", grave=True)]
-        return Brief(sentence=sentence(version), arguments=None, length=0, risks=risks, earlier=None)
-    alike = _approved_before(approval)
+        return Brief(sentence=sentence(version), arguments=None, length=0, risks=risks)
+    hidden = secrets_of(version.input_schema)
     shown = without_secrets(arguments, hidden)
+    drawn = marked(shown)
+    before = _approved_before(approval)
+    alike = _opened(before.filter(known), hidden)
     return Brief(
         sentence=sentence(version, shown),
-        arguments=marked(shown),
-        length=len(pretty(shown)),
-        risks=_risks(approval, shown, [without_secrets(one, hidden) for _, one in alike]),
-        earlier=_earlier(approval, shown, alike, hidden),
+        arguments=drawn,
+        length=len(pretty(drawn)),
+        risks=_risks(approval, shown, [one for _, one in alike]),
+        earlier=_earlier(approval, shown, alike),
+        untold=not alike and before.exists(),
     )
+
+
+def fits_a_page(arguments: Mapping[str, Any], schema: Any) -> bool:
+    """Whether the page of its approval can show all of a call; nobody approves what they cannot see."""
+    return len(pretty(marked(without_secrets(arguments, secrets_of(schema))))) <= MOST_SHOWN
 
 
 def sentence(version: Version, arguments: Mapping[str, Any] | None = None) -> str:
@@ -129,9 +140,8 @@ def opened(approval: Approval) -> dict[str, Any] | None:
         return None
 
 
-def secrets_of(version: Version) -> frozenset[str]:
-    """Arguments that its schema marks as secret, and those it describes under the name of one."""
-    schema = version.input_schema
+def secrets_of(schema: Any) -> frozenset[str]:
+    """Arguments that a schema marks as secret, and those it describes under the name of one."""
     return secret_names(schema) | {name for name in _described(schema) if redact.named(name)[1]}
 
 
@@ -148,11 +158,11 @@ def without_secrets(value: Any, hidden: frozenset[str]) -> Any:
 def marked(value: Any) -> Any:
     """The same with every character that nobody sees shown by its number, in names too."""
     if isinstance(value, str):
-        return _marked(value)
+        return disguise.marked(value)
     if isinstance(value, Mapping):
         found: dict[str, Any] = {}
         for name, one in value.items():
-            shown = _marked(name)
+            shown = disguise.marked(name)
             while shown in found:  # two names must not become one, or what is under the first would not be seen
                 shown += " "
             found[shown] = marked(one)
@@ -189,6 +199,8 @@ def _risks(approval: Approval, shown: Any, before: list[Any]) -> list[Risk]:
     found: list[Risk] = []
     if not is_offered(approval):
         found.append(Risk(says="The tool was changed or taken away since: approving it withdraws it.", grave=True))
+    elif not leads_there(approval):
+        found.append(Risk(says="The tool leads elsewhere since: approving it withdraws it.", grave=True))
     if version.destructive and not version.read_only:
         found.append(Risk(says="It can change or delete what is there.", grave=True))
     if version.open_world:
@@ -198,8 +210,6 @@ def _risks(approval: Approval, shown: Any, before: list[Any]) -> list[Risk]:
     if marked(shown) != shown:
         says = "Its arguments hold characters that nobody sees; they are shown by their numbers, like [U+200B]."
         found.append(Risk(says=says, grave=True))
-    if len(pretty(shown)) > MOST_SHOWN:
-        found.append(Risk(says="Its arguments are too long to be shown whole; you see their beginning.", grave=True))
     found += _larger(amounts(shown), [amounts(one) for one in before])
     if _is_first(approval):
         found.append(Risk(says="The caller has not used this tool lately, if ever."))
@@ -235,27 +245,35 @@ def _is_first(approval: Approval) -> bool:
         return not cursor.fetchone()[0]
 
 
-def _approved_before(approval: Approval) -> list[tuple[Approval, dict[str, Any]]]:
-    """Calls of the same tool that were approved, the latest first, with what can be opened of them."""
+def _approved_before(approval: Approval) -> QuerySet[Approval]:
+    """Calls of the same tool that were approved, the latest first."""
     rows = Approval.objects.filter(tenant_id=approval.tenant_id, tool=approval.tool, state=Approval.State.APPROVED)
-    rows = rows.exclude(pk=approval.pk).select_related("member__user").order_by("-decided_at")
+    return (
+        rows.exclude(pk=approval.pk)
+        .order_by("-decided_at")
+        .select_related("member__user", "job__version")
+        .defer("job__arguments", "job__result")
+    )
+
+
+def _opened(rows: QuerySet[Approval], hidden: frozenset[str]) -> list[tuple[Approval, Any]]:
+    """The latest of them that can be opened, without what is a secret now or was one when they were called."""
     size = Func(F("arguments"), function="octet_length", output_field=IntegerField())
     kept = rows.annotate(size=size).filter(size__lte=_MOST_COMPARED)[:_COMPARED]
-    return [(one, arguments) for one in kept if (arguments := opened(one)) is not None]
+    found = ((one, opened(one), secrets_of(one.job.version.input_schema)) for one in kept)
+    return [(one, without_secrets(given, hidden | then)) for one, given, then in found if given is not None]
 
 
-def _earlier(
-    approval: Approval, shown: Any, alike: list[tuple[Approval, dict[str, Any]]], hidden: frozenset[str]
-) -> Earlier | None:
+def _earlier(approval: Approval, shown: Any, alike: list[tuple[Approval, Any]]) -> Earlier | None:
     """The caller's own latest before anybody else's."""
     if not alike:
         return None
-    one, arguments = next((pair for pair in alike if pair[0].member_id == approval.member_id), alike[0])
+    one, before = next((pair for pair in alike if pair[0].member_id == approval.member_id), alike[0])
     return Earlier(
         username=one.member.user.username,
         decided_at=one.decided_at,
         own=one.member_id == approval.member_id,
-        changes=differences(without_secrets(arguments, hidden), shown),
+        changes=differences(before, shown),
     )
 
 
@@ -304,7 +322,7 @@ def _value(value: Any) -> str:
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return _marked(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
+    return disguise.marked(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
 
 
 def line(text: str) -> str:
@@ -312,15 +330,7 @@ def line(text: str) -> str:
     line = " ".join(text[: 4 * _MOST_SHOWN].split())
     if len(line) > _MOST_VALUE:
         line = f"{line[: _MOST_VALUE * 2 // 3]} … {line[-_MOST_VALUE // 4 :]}"
-    return _marked(line)
-
-
-def _marked(text: str) -> str:
-    kept, start = [], 0
-    for one in invisible(text):
-        kept += [text[start : one.position], f"[U+{one.code:04X}]"]
-        start = one.position + 1
-    return "".join([*kept, text[start:]])
+    return disguise.marked(line)
 
 
 def _listed(parts: list[str]) -> str:

@@ -1,10 +1,13 @@
 """Holding a call until a second person releases it."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 from jobs import rows
+from jobs.brief import fits_a_page
 from jobs.values import Accepted
+from lib.html import MOST_SHOWN
 from lib.ids import uuid7
 from policy.values import Refusal, Reviewers
 from tenants.models import Role
@@ -27,18 +30,31 @@ async def hold(pending: calls.Pending, *, keep: float | None) -> Accepted | Refu
     once a reviewer has approved exactly it (`jobs.approvals`).
 
     keep: seconds that its host wishes the result kept. The Refusals are recorded: those of `rows.accept`,
-    `too_many_waiting`, and `not_published` for a draft, which nobody else could look at.
+    `too_many_waiting`, and those of `_why_not`.
     """
     ready = pending.ready
+    if (refusal := await asyncio.to_thread(_why_not, ready)) is not None:  # long arguments are slow to write out
+        return await calls.refuse(ready, refusal)
+    held = replace(ready, tool=replace(ready.tool, lasting=lasting_of(ready.tool)))
+    return await rows.accept(held, keep=keep, review=_review(pending))
+
+
+def _why_not(ready: calls.Ready) -> Refusal | None:
+    """Why nobody could look at it: `not_published` for a draft, `too_long_to_review` for what a page cannot show."""
     if not ready.tool.version_id:
-        refusal = Refusal(
+        return Refusal(
             reason="not_published",
             message=f"{ready.tool.name} was not run: by the rules a second person has to approve this call, and what "
             "is approved is a published version. Publish it first.",
         )
-        return await calls.refuse(ready, refusal)
-    held = replace(ready, tool=replace(ready.tool, lasting=lasting_of(ready.tool)))
-    return await rows.accept(held, keep=keep, review=_review(pending))
+    if not fits_a_page(ready.arguments, ready.tool.manifest.get("inputSchema")):
+        return Refusal(
+            reason="too_long_to_review",
+            message=f"{ready.tool.name} was not run: by the rules a second person has to approve this call, and its "
+            f"arguments are longer than they could be shown ({MOST_SHOWN:,} characters, written out). Send less, or in "
+            "several calls.",
+        )
+    return None
 
 
 def lasting_of(tool: LiveTool) -> Lasting:
@@ -65,6 +81,7 @@ def _review(pending: calls.Pending) -> dict[str, Any]:
         "most": MOST_WAITING,
         "manifest_hash": ready.tool.subject.pin,
         "digest": ready.digest,
+        "destination": ready.tool.connection.base_url if ready.tool.connection else "",
         "rule": decision.rule[:100],
         "message": decision.message[:500],
         "found": sorted(decision.found),

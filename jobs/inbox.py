@@ -37,8 +37,9 @@ def inbox(request: HttpRequest) -> HttpResponse:
     mark = inbox_rows.mark(rows)
     if is_part(request) and mark == request.GET.get("mark"):
         return HttpResponse(status=204)
+    reach = inbox_rows.reach(user)
     context = {
-        "cards": [card_of(row, user) for row in rows],
+        "cards": [card_of(row, user, reach) for row in rows],
         "mark": mark,
         "more": more,
         "older": rows[-1].created_at.isoformat() if more and wanted.state != Approval.State.WAITING else "",
@@ -127,8 +128,9 @@ _VERBS: Mapping[str, tuple[Callable[[Approval, User, Mapping[str, str]], Refusal
 
 
 def _context(request: HttpRequest, row: Approval) -> dict[str, Any]:
+    user = reader(request)
     return {
-        "card": card_of(row, reader(request)),
+        "card": card_of(row, user, inbox_rows.reach(user)),
         "talk": talk(row),
         "mark": inbox_rows.mark([row]),
         "seconds": PART_SECONDS,

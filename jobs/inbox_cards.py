@@ -8,6 +8,7 @@ from django.utils.safestring import SafeString
 
 from jobs import approvals, brief, inbox_rows
 from jobs.brief import Brief
+from jobs.inbox_rows import Reach
 from jobs.models import Approval, Note
 from lib.html import json_block, when
 from tenants.models import User
@@ -21,6 +22,7 @@ _TONES: Final[Mapping[Approval.State, str]] = {
 }
 _WITHDRAWN: Final = {
     "tool_changed": "The tool was changed after the call was made.",
+    "destination_changed": "The tool led elsewhere than when the call was made.",
     "arguments_lost": "Its arguments were not those that were held.",
     "standing_lost": "Its caller may no longer use the tool.",
     "cancelled": "Its caller, an owner or an admin took it back.",
@@ -56,10 +58,11 @@ class Card:
     outcome: str
 
 
-def card_of(row: Approval, user: User) -> Card:
+def card_of(row: Approval, user: User, reach: Reach) -> Card:
+    """As this person sees it, whose reach this is."""
     refusal = approvals.why_not(row, user)
     breaks = inbox_rows.may_break(row, user)
-    known = brief.brief_of(row) if refusal is None or breaks else None
+    known = brief.brief_of(row, reach.knows) if refusal is None or breaks else None
     waits = row.state == Approval.State.WAITING
     shown = known.arguments if known is not None else None
     return Card(

@@ -55,27 +55,32 @@ class Nav:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reach:
-    """Whose held calls a person sees. decides: those that their roles and groups let them decide; sees: those, and all
-    of the tenants whose jobs they read."""
+    """Whose held calls a person sees. decides: those that their roles and groups let them decide, and did when they
+    were held; knows: of which they may know the arguments, as the ledger tells them or they were asked to decide, or
+    it is their own; sees: those that their roles and groups name them for, and all of the tenants whose jobs they
+    read."""
 
     decides: Q = field(default_factory=lambda: _NOBODY)
+    knows: Q = field(default_factory=lambda: _NOBODY)
     sees: Q = field(default_factory=lambda: _NOBODY)
     reviews: bool = False
 
 
 def reach(user: User) -> Reach:
     """By the memberships of now; platform staff sees every tenant's and decides none by that alone."""
-    decides, sees, reviews = _NOBODY, _NOBODY, False
+    decides, knows, sees, reviews = _NOBODY, _NOBODY, _NOBODY, False
     for member in Member.objects.filter(user=user, active=True, user__is_active=True):
         groups = list(Group.objects.filter(tenant_id=member.tenant_id, members=member).values_list("name", flat=True))
         named = Q(roles__contains=[member.role]) | Q(groups__overlap=groups)
         theirs = Q(tenant_id=member.tenant_id) & named
-        decides |= theirs & ~Q(member_id=member.pk)
-        sees |= Q(tenant_id=member.tenant_id) if member.role in READERS else theirs
+        decides |= theirs & Q(reviewers__contains=[member.pk])
+        reads = Q(tenant_id=member.tenant_id) if member.role in READERS else _NOBODY
+        knows |= reads | Q(member_id=member.pk)
+        sees |= reads | theirs
         reviews = reviews or member.role in USUAL_ROLES or bool(groups)
     if user.is_superuser:
         sees = Q(tenant_id__in=tenant_queries.tenants_reached_by(user.pk))
-    return Reach(decides=decides, sees=sees | decides, reviews=reviews)
+    return Reach(decides=decides, knows=knows | decides, sees=sees | decides, reviews=reviews)
 
 
 def listing(user: User, wanted: Wanted, *, before: datetime.datetime | None = None, most: int) -> list[Approval]:
@@ -141,5 +146,5 @@ def _narrowed(rows: QuerySet[Approval], wanted: Wanted) -> QuerySet[Approval]:
 
 
 def _rows() -> QuerySet[Approval]:
-    beside = ("tenant", "member__user", "job__version__tool__live", "decided_by")
+    beside = ("tenant", "member__user", "job__version__tool__live", "job__version__connection", "decided_by")
     return Approval.objects.select_related(*beside).defer("job__arguments", "job__result").annotate(said=Count("notes"))

@@ -23,6 +23,7 @@ class Migration(migrations.Migration):
                 ("tool", models.CharField(max_length=128)),
                 ("manifest_hash", models.CharField(max_length=64)),
                 ("digest", models.CharField(max_length=32)),
+                ("destination", models.CharField(blank=True, max_length=500)),
                 ("arguments", models.BinaryField()),
                 ("rule", models.CharField(blank=True, max_length=100)),
                 ("message", models.CharField(blank=True, max_length=500)),
@@ -42,6 +43,12 @@ class Migration(migrations.Migration):
                     "groups",
                     django.contrib.postgres.fields.ArrayField(
                         base_field=models.CharField(max_length=63), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "reviewers",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.BigIntegerField(), blank=True, default=list, size=None
                     ),
                 ),
                 (

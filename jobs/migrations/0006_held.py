@@ -23,9 +23,10 @@ def _changed(body: str, *edits: tuple[str, str]) -> str:
 
 
 # As before, but that a job keeps what people said yes to; that the same call joins a held job for as long as it is
-# held, of this version of the tool, and then within the window from when it was approved; and that where a second
-# person has to say yes, the job is held with an approval, of which one member has so many waiting at the most. Its
-# calls follow each other there, so that the bound is exact.
+# held, of this version of the tool, for the same place, and by the same rule and reviewers unless nothing holds it now,
+# and then within the window from when it was approved; and that where a second person has to say yes, the job is held
+# with an approval, of which one member has so many waiting at the most. Its calls follow each other there, so that the
+# bound is exact. Who may decide is who could at that moment.
 ACCEPT = _changed(
     _before.ACCEPT,
     ("CREATE FUNCTION jobs_accept(", "CREATE OR REPLACE FUNCTION jobs_accept("),
@@ -36,7 +37,11 @@ ACCEPT = _changed(
     (
         "AND j.created_at > moment - make_interval(secs => replay) AND j.cancel_at IS NULL",
         """AND j.cancel_at IS NULL AND CASE WHEN j.state = 'awaiting_approval'
-            THEN j.version_id = (given ->> 'version_id')::bigint
+            THEN j.version_id = (given ->> 'version_id')::bigint AND (review IS NULL OR EXISTS (
+                SELECT FROM jobs_approval a,
+                    jsonb_to_record(review) AS r(rule text, destination text, roles text[], groups text[])
+                WHERE a.job_id = j.id AND (a.rule, a.destination, a.roles::text[], a.groups::text[])
+                    = (r.rule, r.destination, r.roles, r.groups)))
             ELSE j.created_at > moment - make_interval(secs => replay) OR EXISTS (
                 SELECT FROM jobs_approval a WHERE a.job_id = j.id AND a.state = 'approved'
                 AND a.decided_at > moment - make_interval(secs => replay)) END""",
@@ -66,13 +71,19 @@ ACCEPT = _changed(
     (
         "    RETURN QUERY SELECT 'new', job, 0::float8, held + queued < most_running;",
         """    IF review IS NOT NULL THEN
-        INSERT INTO jobs_approval (id, tenant_id, job_id, member_id, tool, manifest_hash, digest, arguments, rule,
-            message, found, roles, groups, state, created_at, expires_at, reason, broken, mail_due_at, mail_attempts)
-        SELECT r.id, own, job, (given ->> 'member_id')::bigint, given ->> 'tool', r.manifest_hash, r.digest, sealed,
-            r.rule, r.message, r.found, r.roles, r.groups, 'waiting', moment,
-            moment + make_interval(mins => r.minutes), '', '', moment, 0
-        FROM jsonb_to_record(review) AS r(id uuid, manifest_hash text, digest text, rule text, message text,
-            found text[], roles text[], groups text[], minutes int);
+        INSERT INTO jobs_approval (id, tenant_id, job_id, member_id, tool, manifest_hash, digest, destination,
+            arguments, rule, message, found, roles, groups, reviewers, state, created_at, expires_at, reason, broken,
+            mail_due_at, mail_attempts)
+        SELECT r.id, own, job, (given ->> 'member_id')::bigint, given ->> 'tool', r.manifest_hash, r.digest,
+            r.destination, sealed, r.rule, r.message, r.found, r.roles, r.groups, ARRAY(
+                SELECT m.id FROM tenants_member m JOIN tenants_user u ON u.id = m.user_id AND u.is_active
+                WHERE m.tenant_id = own AND m.active AND m.id <> (given ->> 'member_id')::bigint
+                    AND (m.role = ANY (r.roles) OR EXISTS (
+                        SELECT FROM tenants_group_members x JOIN tenants_group g ON g.id = x.group_id
+                        WHERE x.member_id = m.id AND g.tenant_id = own AND g.name = ANY (r.groups)))),
+            'waiting', moment, moment + make_interval(mins => r.minutes), '', '', moment, 0
+        FROM jsonb_to_record(review) AS r(id uuid, manifest_hash text, digest text, destination text, rule text,
+            message text, found text[], roles text[], groups text[], minutes int);
         INSERT INTO jobs_delivery (tenant_id, hook_id, job_id, about, state, attempts, created_at, due_at, said)
         SELECT own, h.id, job, 'held', 'waiting', 0, moment, moment, ''
         FROM jobs_hook h WHERE h.tenant_id = own AND h.enabled FOR KEY SHARE OF h;
@@ -190,13 +201,17 @@ BEGIN
 END
 """
 
-# Approvals of which people are to be written to, for who asks to write; nobody else gets them for so many seconds.
+# Approvals of which people are to be written to, for who asks to write; nobody else gets them for so many seconds. While
+# their tenant or everything is stopped nobody is asked to decide on what cannot run; what an owner released alone is told
+# of all the same.
 MAILS = """
     UPDATE jobs_approval a SET mail_attempts = a.mail_attempts + 1,
         mail_due_at = clock_timestamp() + make_interval(secs => taken)
     WHERE a.id IN (
-        SELECT d.id FROM jobs_approval d JOIN tenants_tenant t ON t.id = d.tenant_id AND t.enabled
-        WHERE d.mail_due_at <= statement_timestamp() ORDER BY d.mail_due_at LIMIT most FOR UPDATE OF d SKIP LOCKED)
+        SELECT d.id FROM jobs_approval d JOIN tenants_tenant t ON t.id = d.tenant_id
+        WHERE d.mail_due_at <= statement_timestamp()
+            AND (d.broken <> '' OR (t.enabled AND NOT EXISTS (SELECT FROM tenants_stop)))
+        ORDER BY d.mail_due_at LIMIT most FOR UPDATE OF d SKIP LOCKED)
     RETURNING a.id, a.tenant_id, a.mail_attempts::int
 """
 

@@ -13,11 +13,12 @@ from tenants.models import Member, Tenant, User
 class Approval(models.Model):
     """A second person's yes or no to a held job, bound to its tool's version, its exact arguments and its caller.
 
-    manifest_hash, digest: what is approved; released is only what still has both. arguments: sealed, and kept as long
-    as this row is, for those who decide and to compare later calls with. rule: what held it. found: what was found in
-    its input. roles, groups: who may decide. broken: the reason an owner gave for releasing it without a reviewer
-    (break-glass). mailed_at, owners_mailed_at: when people were written to; mail_due_at: when to try that, None where
-    nobody is to be written to.
+    manifest_hash, digest, destination: what is approved; released is only what still has them. destination: the base
+    URL that it goes to, "" without a connection. arguments: sealed, and kept as long as this row is, for those who
+    decide and to compare later calls with. rule: what held it. found: what was found in its input. roles, groups: who
+    may decide; reviewers: the members who could when it was held, as nobody becomes a reviewer of what waits already.
+    broken: the reason an owner gave for releasing it without a reviewer (break-glass). mailed_at, owners_mailed_at:
+    when people were written to; mail_due_at: when to try that, None where nobody is to be written to.
     """
 
     class State(models.TextChoices):
@@ -34,12 +35,14 @@ class Approval(models.Model):
     tool = models.CharField(max_length=128)
     manifest_hash = models.CharField(max_length=64)
     digest = models.CharField(max_length=32)
+    destination = models.CharField(max_length=500, blank=True)
     arguments = models.BinaryField()
     rule = models.CharField(max_length=100, blank=True)
     message = models.CharField(max_length=500, blank=True)
     found = ArrayField(models.CharField(max_length=63), default=list, blank=True)
     roles = ArrayField(models.CharField(max_length=16), default=list, blank=True)
     groups = ArrayField(models.CharField(max_length=63), default=list, blank=True)
+    reviewers = ArrayField(models.BigIntegerField(), default=list, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()

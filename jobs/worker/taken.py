@@ -33,11 +33,12 @@ _MOST_TOOLS = 500
 _JOB: LiteralString = (
     "SELECT j.*, o.enabled AND o.live_id IS NOT NULL AND coalesce(c.enabled, true) AS offered, c.id AS has_connection,"
     " v.destination, c.base_url, t.catalog_version,"
-    " l.manifest_hash = v.manifest_hash AS unchanged"
+    " l.manifest_hash = v.manifest_hash AS unchanged, a.destination <> coalesce(c.base_url, '') AS moved"
     " FROM jobs_job j JOIN tenants_tenant t ON t.id = j.tenant_id"
     " JOIN tools_version v ON v.id = j.version_id JOIN tools_tool o ON o.id = v.tool_id"
     " LEFT JOIN tools_version l ON l.id = o.live_id"
-    " LEFT JOIN tools_connection c ON c.id = v.connection_id WHERE j.id = %s AND j.fence = %s"
+    " LEFT JOIN tools_connection c ON c.id = v.connection_id"
+    " LEFT JOIN jobs_approval a ON a.job_id = j.id WHERE j.id = %s AND j.fence = %s"
 )
 _VERSION: LiteralString = "SELECT * FROM tools_version WHERE id = %s"
 _CONNECTION: LiteralString = "SELECT * FROM tools_connection WHERE id = %s"
@@ -84,9 +85,10 @@ async def take(claim: Claim) -> Taken | End:
     caller = await standing(claim.tenant_id, row["member_id"], row["credential"])
     if caller is None or not row["offered"]:
         return End(state=State.CANCELLED, reason="standing_lost")
-    if leads_elsewhere(row["destination"], row["base_url"]):
+    begins = row["upstream"] is None
+    if leads_elsewhere(row["destination"], row["base_url"]) or (row["moved"] and begins):
         return End(state=State.CANCELLED, reason="destination_changed")
-    if row["agreed"] == "approved" and not row["unchanged"] and row["upstream"] is None:
+    if row["agreed"] == "approved" and not row["unchanged"] and begins:
         return End(state=State.CANCELLED, reason="tool_changed")  # what was approved is not what is offered any more
     governed = await policy(claim.tenant_id, row["catalog_version"])
     surroundings = await around(claim.tenant_id, row["catalog_version"])

@@ -13,7 +13,7 @@ from policy.values import Refusal
 from tenants.models import Tenant, User
 from tests.cast import Cast
 from tests.database import apart
-from tests.host import MODERN, Host
+from tests.host import MODERN, Answer, Host
 from tests.jobs.place import Placed
 from tests.postgres import as_app, as_owner
 from tools import actions as tool_actions
@@ -47,8 +47,7 @@ class Review:
 
     def call(self, note: str = "marks") -> Placed:
         """Uma's call, by a host that knows no tasks; the held job."""
-        told = self.host().call(self.tool.name, self.arguments(note)).result
-        return Placed(id=uuid.UUID(told["_meta"]["mcphub/job"]["job_id"]))
+        return held_of(self.host().call(self.tool.name, self.arguments(note)))
 
     def arguments(self, note: str = "marks") -> dict[str, Any]:
         return {"path": str(self.path / note)}
@@ -89,6 +88,11 @@ def review(cast: Cast, base: str, path: Path, *, reviewed_by: dict[str, Any] | N
     tool = cast.tool(cast.acme, "leave_a_mark", **(ONCE | fields))
     publish(cast, spec={"what": {"tools": ["leave_a_mark"]}} | ({"reviewers": reviewed_by} if reviewed_by else {}))
     return Review(cast=cast, base=base, tool=tool, key=cast.key(cast.uma)[1], path=path)
+
+
+def held_of(answer: Answer) -> Placed:
+    """The job that a host was told of instead of a result."""
+    return Placed(id=uuid.UUID(answer.result["_meta"]["mcphub/job"]["job_id"]))
 
 
 def run_out(job: Placed) -> None:

@@ -168,10 +168,10 @@ def _hook(scene: Review, url: str) -> Any:
     return apart(add)
 
 
-def _only(job: Placed) -> None:
+def _only(*jobs: Placed) -> None:
     """Nobody is to be written to about other tests' jobs."""
     with as_owner() as conn:
-        conn.execute("UPDATE jobs_approval SET mail_due_at = NULL WHERE job_id <> %s", [job.id])
+        conn.execute("UPDATE jobs_approval SET mail_due_at = NULL WHERE job_id <> ALL (%s)", [[job.id for job in jobs]])
 
 
 def _due(job: Placed) -> None:
@@ -249,3 +249,92 @@ async def test_without_a_mail_server_nothing_is_claimed(running: None, scene: Re
     job = await asyncio.to_thread(scene.call)
     await mails.send_due()
     assert _attempts(job) == 0
+
+
+def _to(*readers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who decide have these addresses instead of their own."""
+    letters = mails._letters
+
+    def changed(_: Any, subject: str, says: list[str]) -> Any:
+        return letters(readers, subject, says)
+
+    monkeypatch.setattr(mails, "_letters", changed)
+
+
+@pytest.mark.parametrize("wrong", ["nobody@refused.example", "no\nbody@acme.example", "@"])
+async def test_one_reader_who_cannot_be_written_to_keeps_no_other_from_it(
+    running: None, scene: Review, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wrong: str
+) -> None:
+    job = await asyncio.to_thread(scene.call)
+    await asyncio.to_thread(_only, job)
+    _to(wrong, "anna-x@acme.example", monkeypatch=monkeypatch)
+    with mail_server.running() as server, by_mail(server.port):
+        server.greets.set()
+        await mails.send_due()
+    assert set(_readers(server)) == {"anna"}
+    assert "does not reach one of its readers" in caplog.text
+    found = await asyncio.to_thread(scene.approval, job)
+    assert (found.mailed_at is not None, found.mail_due_at) == (True, None)
+
+
+async def test_what_reached_nobody_is_tried_again(
+    running: None, scene: Review, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await asyncio.to_thread(scene.call)
+    await asyncio.to_thread(_only, job)
+    _to("nobody@refused.example", monkeypatch=monkeypatch)
+    with mail_server.running() as server, by_mail(server.port):
+        server.greets.set()
+        await mails.send_due()
+    found = await asyncio.to_thread(scene.approval, job)
+    assert found.mailed_at is None
+    assert found.mail_due_at is not None
+
+
+async def test_a_mail_that_cannot_be_made_keeps_no_other_and_is_tried_again(
+    running: None, scene: Review, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = await asyncio.to_thread(scene.call, "bad"), await asyncio.to_thread(scene.call, "good")
+    await asyncio.to_thread(_only, bad, good)
+    broken, post = await asyncio.to_thread(scene.approval, bad), mails._post
+
+    def made(approval: Any) -> Any:
+        if approval.pk == broken.pk:
+            raise RuntimeError("no sentence for it")
+        return post(approval)
+
+    monkeypatch.setattr(mails, "_post", made)
+    with mail_server.running() as server, by_mail(server.port):
+        server.greets.set()
+        await mails.send_due()
+    mailed, left = await asyncio.to_thread(scene.approval, good), await asyncio.to_thread(scene.approval, bad)
+    assert mailed.mailed_at is not None
+    assert (left.mailed_at, left.mail_attempts) == (None, 1)
+    assert left.mail_due_at is not None
+    seconds = (left.mail_due_at - left.created_at).total_seconds()
+    assert seconds < mails.BACKOFF[0] + 15
+    assert [one.message for one in caplog.records if one.name == "jobs.mails"] == [
+        f"mails about approval {left.pk} could not be made"
+    ]
+
+
+async def test_nobody_is_asked_to_decide_on_what_cannot_run(running: None, scene: Review) -> None:
+    waits, broken = await asyncio.to_thread(scene.call, "waits"), await asyncio.to_thread(scene.call, "broken")
+    await asyncio.to_thread(scene.decide, broken, "break_glass", scene.cast.olga, reason=LONELY_REASON)
+    await asyncio.to_thread(_only, waits, broken)
+    assert await asyncio.to_thread(_asked_for, "INSERT INTO tenants_stop VALUES (true, now())") == {broken.id}
+    off = "UPDATE tenants_tenant SET enabled = false"
+    assert await asyncio.to_thread(_asked_for, off) == {broken.id}
+    assert await asyncio.to_thread(_asked_for, "SELECT") == {waits.id, broken.id}
+
+
+def _asked_for(first: str) -> set[Any]:
+    """The jobs about which mails are due when this was done; all of it is taken back."""
+    with as_owner(autocommit=False) as conn:
+        conn.execute(first)
+        found = rows(
+            conn,
+            "SELECT a.job_id FROM jobs_mails(20, 1) m JOIN jobs_approval a ON a.id = m.approval",
+        )
+        conn.rollback()
+    return {job for (job,) in found}

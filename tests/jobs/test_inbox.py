@@ -9,7 +9,8 @@ import pytest
 from django.test import Client
 
 from jobs.brief import amounts, differences
-from tenants.models import User
+from lib.html import MOST_SHOWN
+from tenants.models import Role, User
 from tests.admin.conftest import SignIn, sign_in
 from tests.browser import opened
 from tests.cast import Cast
@@ -17,10 +18,11 @@ from tests.host import Host
 from tests.jobs.place import Placed
 from tests.jobs.review import Review, publish, run_out
 from tests.postgres import as_owner
+from tools import actions as tool_actions
 
 __all__ = ["sign_in"]  # a fixture
 
-REFUND = {
+REFUND: dict[str, Any] = {
     "type": "object",
     "properties": {
         "order": {"type": "string"},
@@ -157,15 +159,27 @@ def test_a_model_hides_nothing_by_what_it_names_it(scene: Review, sign_in: SignI
 
 
 def test_what_is_too_long_for_the_list_is_approved_on_its_own_page(scene: Review, sign_in: SignIn) -> None:
-    refund(scene, note="x" * 5000)
-    job = refund(scene, note="y" * 250_000)
+    job = refund(scene, note="x" * 5000)
     client = sign_in(scene.cast.anna)
     listed = client.get("/approvals/").content.decode()
     assert 'value="approve"' not in listed
     assert len(listed) < 20_000
-    shown = page(client, scene, job)
-    assert 'value="approve"' in shown
-    assert "too long to be shown whole" in shown
+    assert 'value="approve"' in page(client, scene, job)
+
+
+def test_what_no_page_can_show_whole_is_refused_instead_of_held(scene: Review, sign_in: SignIn) -> None:
+    def asked(note: str) -> Any:
+        host = Host(scene.base, scene.cast.acme.slug, scene.key)
+        return host.call("refund_order", {"order": "A-17", "amount": 40, "note": note}).result
+
+    for note in ("y" * MOST_SHOWN, "\u200b" * (MOST_SHOWN // 8)):  # of which each takes as many characters to be seen
+        refused = asked(note)
+        assert refused["isError"]
+        assert refused["_meta"]["mcphub/refusal"]["reason"] == "too_long_to_review"
+    job = refund(scene, note="y" * (MOST_SHOWN - 100) + "the end")
+    shown = page(sign_in(scene.cast.anna), scene, job)
+    assert "the end" in shown
+    assert "are shown." not in shown
 
 
 def test_risks_are_named(scene: Review, sign_in: SignIn) -> None:
@@ -216,6 +230,62 @@ def test_the_difference_is_to_the_callers_own_last_approved_call_before_anybody_
     adams = refund(scene, scene.cast.adam, amount=5)
     other = client.get(f"/approvals/{scene.approval(adams).pk}/").context["card"].brief.earlier
     assert (other.own, other.username) == (False, scene.cast.olga.username)
+
+
+def test_what_was_a_secret_when_an_earlier_call_was_made_or_is_one_now_is_not_told(
+    scene: Review, sign_in: SignIn
+) -> None:
+    def describe(*secret: str) -> None:
+        with scene.cast.see(scene.cast.acme):
+            scene.tool.refresh_from_db()
+            told = {name: {"type": "string"} | ({"format": "password"} if name in secret else {}) for name in names}
+            scene.tool.input_schema = {**REFUND, "properties": {**REFUND["properties"], **told}}
+            scene.tool.save()
+            tool_actions.publish(scene.tool, actor=scene.cast.staff)
+
+    names = ("card", "note")
+    first = refund(scene, card="4111-first", note="call 555-first")
+    scene.decide(first, "approve", scene.cast.anna)
+    describe("note")
+    job = refund(scene, card="4111-now", note="call 555-now")
+    client = sign_in(scene.cast.anna)
+    shown = page(client, scene, job)
+    assert "4111-now" in shown
+    assert not any(one in shown for one in ("4111-first", "555-first", "555-now"))
+    changes = client.get(f"/approvals/{scene.approval(job).pk}/").context["card"].brief.earlier.changes
+    assert [(one.path, one.before, one.after) for one in changes] == [("card", "(hidden)", "4111-now")]
+
+
+def test_of_an_earlier_call_that_was_not_the_readers_to_know_only_that_it_was_is_told(
+    scene: Review, sign_in: SignIn
+) -> None:
+    scene.decide(refund(scene, amount=11, note="for Mrs Smith"), "approve", scene.cast.adam)
+    newcomer = scene.cast.join(scene.cast.acme, "nina", Role.APPROVER).user
+    job = refund(scene, amount=30)
+    shown = page(sign_in(newcomer), scene, job)
+    assert "what it was called with cannot be shown to you" in shown
+    assert "Mrs Smith" not in shown
+    assert "approved so far" not in shown
+    for knows in (scene.cast.anna, scene.cast.olga):
+        assert "Mrs Smith" in page(sign_in(knows), scene, job)
+
+
+def test_who_reads_the_ledger_or_made_an_earlier_call_is_told_of_it(scene: Review, sign_in: SignIn) -> None:
+    ned = scene.cast.join(scene.cast.acme, "ned", Role.APPROVER).user
+    scene.decide(refund(scene, ned, note="by ned"), "approve", scene.cast.anna)
+    late = scene.cast.join(scene.cast.acme, "lena", Role.ADMIN).user
+    job = refund(scene, amount=30)
+    for knows in (ned, late):
+        assert "by ned" in page(sign_in(knows), scene, job)
+
+
+def test_a_newcomer_finds_nothing_to_decide_of_what_waited_before(scene: Review, sign_in: SignIn) -> None:
+    job = refund(scene)
+    client = sign_in(scene.cast.join(scene.cast.acme, "nina", Role.APPROVER).user)
+    assert "Nothing waits for you." in client.get("/approvals/").content.decode()
+    shown = page(client, scene, job)
+    assert "Its rule names others to decide, or did when it was held." in shown
+    assert "A-17" not in shown
 
 
 def test_the_buttons_do_what_they_say(scene: Review, sign_in: SignIn) -> None:
