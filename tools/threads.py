@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import anyio
 import anyio.to_thread
@@ -35,6 +35,7 @@ class Crew:
     def __init__(self, name: str, size: int):
         self._size = size
         self._limiter: RunVar[anyio.CapacityLimiter] = RunVar(name)
+        self._turns: RunVar[WeakValueDictionary[int, asyncio.Lock]] = RunVar(f"{name}, by tenant")
 
     async def run(self, work: Callable[[*Given], Gives], *given: *Given) -> Gives:
         """The work's result. A thread cannot be stopped, so the work has to be bounded by itself."""
@@ -43,6 +44,16 @@ class Crew:
             limiter = anyio.CapacityLimiter(self._size)
             self._limiter.set(limiter)
         return await anyio.to_thread.run_sync(work, *given, limiter=limiter)
+
+    async def run_for(self, tenant_id: int, work: Callable[[*Given], Gives], *given: *Given) -> Gives:
+        """The same for a tenant, whose work is done one after the other: however much it has, it stands in the way of
+        others with one piece."""
+        turns = self._turns.get(None)
+        if turns is None:
+            turns = WeakValueDictionary()
+            self._turns.set(turns)
+        async with turns.setdefault(tenant_id, asyncio.Lock()):
+            return await self.run(work, *given)
 
 
 class _Loan:

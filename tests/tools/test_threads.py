@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tools import threads
-from tools.threads import PER_TENANT, TOTAL, Busy, run_for
+from tools.threads import PER_TENANT, TOTAL, Busy, Crew, run_for
 
 
 class Gate:
@@ -108,3 +108,30 @@ async def test_what_the_work_raises_reaches_the_caller_and_frees_the_thread() ->
         with pytest.raises(ValueError, match="no"):
             await run_for(1, work, patience=30)
     await until(lambda: not threads.of_loop().tenants)
+
+
+async def test_of_a_crew_a_tenant_has_one_piece_done_at_a_time_whatever_it_is_given() -> None:
+    crew, slow, order = Crew("test", 1), Gate(), list[int]()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(crew.run_for(1, slow.work))
+        await until(lambda: slow.inside == 1)
+        for number, tenant_id in enumerate((1, 1, 2, 3, 1)):
+            group.create_task(crew.run_for(tenant_id, order.append, number))
+        await asyncio.sleep(0)
+        slow.open.set()
+    assert order == [2, 3, 0, 1, 4]
+
+
+async def test_who_goes_away_gives_their_turn_to_the_next() -> None:
+    crew, slow = Crew("test, left", 1), Gate()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(crew.run_for(1, slow.work))
+        await until(lambda: slow.inside == 1)
+        gone = [asyncio.create_task(crew.run_for(tenant_id, slow.work)) for tenant_id in (1, 2)]
+        await asyncio.sleep(0)
+        for one in gone:
+            one.cancel()
+        await asyncio.wait(gone)
+        slow.open.set()
+    assert await crew.run_for(1, lambda: "next") == await crew.run_for(2, lambda: "next") == "next"
+    assert slow.inside == 1
