@@ -19,6 +19,7 @@ from policy import live
 from policy.rules import NO_RULES, Rules, compiled
 from policy.take import LimitRule
 from policy.values import Subject
+from tools import known
 from tools.cleaning import Cleaner, Surroundings, cleaner, surroundings
 from tools.kinds import KINDS, parse_config
 from tools.manifest import leads_elsewhere
@@ -258,13 +259,16 @@ async def _load(tenant_id: int) -> tuple[int, Catalog]:
             tenant_id,
         )
         rules, limits = await live.read(conn, tenant_id)
+        kept = await known.of_tenant(conn, tenant_id)
     return tenant["catalog_version"], Catalog(
         tenant_id=tenant_id,
         slug=tenant["slug"],
         name=tenant["name"],
         instructions=tenant["instructions"],
         version=tenant["catalog_version"],
-        tools=await _compilers.run(_live, versions, connections, _around(tenant["link_hosts"], connections.values())),
+        tools=await _compilers.run(
+            _live, versions, connections, _around(tenant["link_hosts"], connections.values(), kept)
+        ),
         limits=limits,
         rules=await _compilers.run(compiled, rules) if rules else NO_RULES,
     )
@@ -314,11 +318,12 @@ async def _load_around(tenant_id: int) -> tuple[int, Surroundings]:
     async with db.tenant_transaction(tenant_id) as conn:
         tenant = (await _rows(conn, "SELECT * FROM tenants_tenant WHERE id = %s", tenant_id))[0]
         connections = await _rows(conn, "SELECT * FROM tools_connection WHERE tenant_id = %s", tenant_id)
-    return tenant["catalog_version"], _around(tenant["link_hosts"], map(open_connection, connections))
+        kept = await known.of_tenant(conn, tenant_id)
+    return tenant["catalog_version"], _around(tenant["link_hosts"], map(open_connection, connections), kept)
 
 
-def _around(link_hosts: Iterable[str], connections: Iterable[LiveConnection]) -> Surroundings:
-    return surroundings(link_hosts, (one.secret for one in connections))
+def _around(link_hosts: Iterable[str], connections: Iterable[LiveConnection], kept: Iterable[str]) -> Surroundings:
+    return surroundings(link_hosts, [*(one.secret for one in connections), *kept])
 
 
 def _without_values(problem: Exception) -> str:

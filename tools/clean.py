@@ -22,8 +22,14 @@ _WORDS: Final = {
     "links": ("outside link", "outside links"),
     "instructions": ("instruction", "instructions"),
 }
-_MUCH = 131_072
-_cleaners = Crew("tools.clean", 2)
+_MUCH = 8192
+"""Characters from which on a thread looks through a result."""
+_LONG = 262_144
+"""Characters from which on that may take some tenths of a second, and no shorter result waits behind it."""
+_IN_REMARKS: Final = frozenset({"invisible", "secrets"})
+_ANY_NAMES: Final = orjson.OPT_NON_STR_KEYS
+_cleaners = Crew("tools.clean", 1)
+_cleaners_of_long = Crew("tools.clean, long", 1)
 _IN_URI = str.maketrans({" ": "%20", "[": "%5B", "]": "%5D"})
 
 
@@ -39,19 +45,33 @@ class Cleaned:
     reshaped: bool = False
 
 
-async def cleaned(tool: LiveTool, result: Result) -> Cleaned:
+async def cleaned(tool: LiveTool, result: Result, *, tenant_id: int) -> Cleaned:
     """As `clean` gives it. Done in a thread when there is much to look at, so that the calls of others go on."""
-    size = sum(len(block.text or "") for block in result.content if isinstance(block, Text | Embedded))
-    if size < _MUCH and (result.structured is ABSENT or _length(result.structured) < _MUCH):
+    if tool.cleaner is None or (size := _size(result)) < _MUCH:
         return clean(tool, result)
-    return await _cleaners.run(clean, tool, result)
+    crew = _cleaners if size < _LONG else _cleaners_of_long
+    return await crew.run_for(tenant_id, clean, tool, result)
 
 
-def _length(value: Any) -> int:
+def _size(result: Result) -> int:
+    """Characters that are looked at, roughly."""
     try:
-        return len(orjson.dumps(value))
+        structured = b"" if result.structured is ABSENT else orjson.dumps(result.structured)
     except TypeError:  # which is told elsewhere
-        return 0
+        structured = b""
+    return len(structured) + sum(map(_length, result.content))
+
+
+def _length(block: Block) -> int:
+    match block:
+        case Text(text=text):
+            return len(text)
+        case Embedded(uri=uri, text=text):
+            return len(uri) + len(text or "")
+        case ResourceLink(uri=uri, name=name, description=description):
+            return len(uri) + len(name) + len(description or "")
+        case _:
+            return 0
 
 
 def clean(tool: LiveTool, result: Result) -> Cleaned:
@@ -67,6 +87,15 @@ def clean(tool: LiveTool, result: Result) -> Cleaned:
         return Cleaned(result=result)
     cleaned = replace(result, content=content, structured=structured)
     return Cleaned(result=cleaned, removed=cleaning.removed, reshaped=reshaped)
+
+
+def remark(tool: LiveTool, said: Any) -> Any:
+    """What a tool says beside its result, a text or what JSON can carry: without secrets, and what nobody sees."""
+    if tool.cleaner is None:
+        return said
+    steps = tuple(step for step in tool.cleaner.steps if step.name in _IN_REMARKS)
+    value = said if isinstance(said, str) else orjson.loads(orjson.dumps(said, default=str, option=_ANY_NAMES))
+    return _Cleaning(tool.cleaner).walked(_encodable(value) if isinstance(value, str) else value, "", steps)
 
 
 def labelled(tool: LiveTool, cleaned: Cleaned) -> Result:
@@ -91,6 +120,11 @@ def _note(cleaner: Cleaner, removed: Mapping[str, int]) -> str:
     return f"[The hub {' and '.join(did)} in this result.]"
 
 
+def _encodable(text: str) -> str:
+    """With question marks for lone surrogates, which no search gets past."""
+    return text if text.isascii() or is_unicode(text) else text.encode(errors="replace").decode()
+
+
 class _Cleaning:
     """One walk over one result."""
 
@@ -109,7 +143,7 @@ class _Cleaning:
         steps = self._due(sent.decode())
         if not steps:
             return value
-        walked = self._walked(orjson.loads(sent), "", steps)
+        walked = self.walked(orjson.loads(sent), "", steps)
         return walked if self.removed else value
 
     def block(self, block: Block) -> Block:
@@ -123,9 +157,8 @@ class _Cleaning:
         return block
 
     def text(self, value: str) -> str:
-        """The text as it may be read. Lone surrogates, which no search gets past, become question marks."""
-        if not value.isascii() and not is_unicode(value):
-            value = value.encode(errors="replace").decode()
+        """The text as it may be read."""
+        value = _encodable(value)
         return self._without(value, self._due(value))
 
     def _due(self, text: str) -> tuple[Step, ...]:
@@ -148,7 +181,7 @@ class _Cleaning:
                 self.removed[step.name] += count
         return value
 
-    def _walked(self, value: Any, name: str, steps: tuple[Step, ...]) -> Any:
+    def walked(self, value: Any, name: str, steps: tuple[Step, ...]) -> Any:
         """name: of the field that it is in. No deeper than JSON that could be written."""
         if isinstance(value, str):
             if name and self._cleaner.secrets and secrets.is_secret(name, value):
@@ -156,7 +189,7 @@ class _Cleaning:
                 return secrets.REMOVED
             return self._without(value, steps)
         if isinstance(value, list):
-            return [self._walked(one, name, steps) for one in value]
+            return [self.walked(one, name, steps) for one in value]
         if isinstance(value, dict):
             return self._object(value, steps)
         if type(value) in {int, float} and self._cleaner.known.catches(str(value)):
@@ -170,7 +203,7 @@ class _Cleaning:
             shown = self._without(name, steps)
             if shown in walked:  # two names that were cleaned to the same
                 shown = f"{shown} ({len(walked)})"
-            walked[shown] = self._walked(one, name, steps)
+            walked[shown] = self.walked(one, name, steps)
         return walked
 
     def _uri(self, uri: str) -> str:

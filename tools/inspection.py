@@ -9,13 +9,27 @@ from django.conf import settings
 
 from lib.detect import attacks, classifier, decode
 from tools.catalog import LiveTool
+from tools.threads import Crew
 
 log = logging.getLogger(__name__)
 
 MOST_TEXT = 65536
 """Characters of arguments that are looked at, keys and values together."""
 MOST_VALUES = 5000
+_MUCH = 1024
+"""Characters from which on a look takes milliseconds, and a thread takes it."""
 _NOTHING: frozenset[str] = frozenset()
+_inspectors = Crew("tools.inspection", 1)
+
+
+async def inspected(tool: LiveTool, arguments: Mapping[str, Any], *, tenant_id: int) -> frozenset[str]:
+    """As `found` gives it. Done in a thread when there is much to look at, so that the calls of others go on."""
+    if not tool.inspect and not tool.high_risk:
+        return _NOTHING
+    text, whole = _text(arguments)
+    if len(text) < _MUCH:
+        return _found(tool, text, whole)
+    return await _inspectors.run_for(tenant_id, _found, tool, text, whole)
 
 
 def found(tool: LiveTool, arguments: Mapping[str, Any]) -> frozenset[str]:
@@ -23,9 +37,10 @@ def found(tool: LiveTool, arguments: Mapping[str, Any]) -> frozenset[str]:
 
     `classifier` is one of them for a tool of high risk, and `too_long` says that there is more than was looked at.
     """
-    if not tool.inspect and not tool.high_risk:
-        return _NOTHING
-    text, whole = _text(arguments)
+    return _found(tool, *_text(arguments)) if tool.inspect or tool.high_risk else _NOTHING
+
+
+def _found(tool: LiveTool, text: str, whole: bool) -> frozenset[str]:
     levels, decoded = decode.levels(text)
     names = attacks.among(levels, tool.inspect) if tool.inspect else _NOTHING
     if tool.high_risk:

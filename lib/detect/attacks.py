@@ -7,12 +7,9 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
-from lib.detect import decode, disguise, secrets
+from lib.detect import data, decode, disguise, secrets
 
 TOO_LONG: Final = "too_long"
 """Found where there is more than is looked at."""
@@ -40,7 +37,7 @@ def _holds_secrets(text: str) -> bool:
 
 
 def _hides(text: str) -> bool:
-    return any(disguise.invisible(part) for part in text.split(decode.SEPARATOR))
+    return any(map(disguise.hides, text.split(decode.SEPARATOR)))
 
 
 DETECTORS: Final[Mapping[str, Detector]] = {
@@ -112,13 +109,7 @@ def rules() -> Mapping[str, tuple[Rule, ...]]:
 
 def written() -> list[dict[str, Any]]:
     """The rules as they are written, with their hits and misses."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    folder = Path(__file__).parent
-    return [
-        one
-        for name in ("attacks.yaml", "injection.yaml")
-        for one in yaml.load((folder / name).read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe one
-    ]
+    return data.rules("attacks.yaml", "injection.yaml")
 
 
 def _rule(one: Mapping[str, Any]) -> Rule:

@@ -39,7 +39,8 @@ _DIGIT = re.compile(r"\d+")
 
 @runtime_checkable
 class Classifier(Protocol):
-    """What judges text. It is asked on the event loop, so it has to answer within milliseconds, and without waiting."""
+    """What judges text. It is asked on the event loop, and in a thread beside it, so it has to answer within
+    milliseconds and without waiting, and to bear two questions at once."""
 
     def score(self, text: str) -> float:
         """How surely this text is an attack, from 0 to 1. It has at most some hundred characters."""

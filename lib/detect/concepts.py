@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Final
 
-import yaml
+from lib.detect import data
 
 QUESTION: Final = "question"
 NEAR: Final = 8
@@ -44,15 +43,15 @@ def _by_word(text: str) -> Iterator[list[str]]:
         for stop in range(start + 1, min(len(text), start + longest) + 1):
             if whole and stop - start <= _LONGEST_WHOLE and stop != end:
                 continue
-            here.update(dict.fromkeys(beginnings.get(text[start:stop], ())))
+            if known := beginnings.get(text[start:stop]):
+                here.update(dict.fromkeys(known))
         yield list(here)
 
 
 @cache
 def _beginnings() -> tuple[Mapping[str, tuple[str, ...]], int]:
     """The concepts that each beginning stands for, and how long the longest beginning is."""
-    path = Path(__file__).with_name("concepts.yaml")
-    written: dict[str, list[str]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    written: dict[str, list[str]] = data.read("concepts.yaml")
     found: dict[str, tuple[str, ...]] = {}
     for concept, words in written.items():
         for word in words:

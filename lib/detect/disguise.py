@@ -18,7 +18,6 @@ _ASCII_CONTROL = re.compile(f"[{_CONTROL}]")
 _SUSPECT = re.compile(rf"[{_CONTROL}\x80-\x9f\u115f\u1160\u3164\uffa0]|[^\w\s\x00-\x7f]")
 """What can be hidden at all: no letter or digit but the Hangul fillers, and no space."""
 _BREAKS = re.compile("[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
-_BREAKS = re.compile("[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
 _MARKS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
 """Accents and other marks on Latin, Greek and Cyrillic letters."""
 _CROWD = re.compile(r"[^\w\s\x00-\x7f]{31,}")
@@ -54,15 +53,21 @@ class Hidden:
 
 def invisible(text: str) -> list[Hidden]:
     """The hidden characters of a text, in order; those that a script or an emoji needs are none."""
-    return list(_hidden(text))
+    return [Hidden(at, ord(text[at]), what) for at, what in _hidden(text)]
+
+
+def hides(text: str) -> bool:
+    """Whether there is any; it looks no further than the first."""
+    return next(_hidden(text), None) is not None
 
 
 def without_invisible(text: str) -> tuple[str, int]:
     """The text without its hidden characters, and how many they were."""
     kept, start, count = [], 0, 0
-    for one in _hidden(text):
-        kept.append(text[start : one.position])
-        start, count = one.position + 1, count + 1
+    for at, _ in _hidden(text):
+        if at > start:
+            kept.append(text[start:at])
+        start, count = at + 1, count + 1
     return ("".join([*kept, text[start:]]), count) if count else (text, 0)
 
 
@@ -110,16 +115,17 @@ def mixed_scripts(word: str) -> bool:
     return not word.isascii() and any(_mixed(run) for run in _letter_runs(word))
 
 
-def _hidden(text: str) -> Iterator[Hidden]:
+def _hidden(text: str) -> Iterator[tuple[int, What]]:
+    """Where they are, and of what kind."""
     if text.isascii():
         for found in _ASCII_CONTROL.finditer(text):
-            yield Hidden(found.start(), ord(found[0]), What.CONTROL)
+            yield found.start(), What.CONTROL
         return
     context = _Context(text)
     for found in _SUSPECT.finditer(text):
         what = _kind(found[0])
         if what is not None and not context.needs(found.start(), what):
-            yield Hidden(found.start(), ord(found[0]), what)
+            yield found.start(), what
 
 
 _ZERO_WIDTH = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\u200b\u200c\u200d\u2060\ufeff")

@@ -7,13 +7,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lib.detect import decode, disguise
-from lib.detect.sieve import Sieve, loosened
+from lib.detect import data, decode, disguise
+from lib.detect.sieve import Sieve, loosened, parts
 
 REMOVED = "[removed: text that gave instructions]"
 _NOTE = "[Content, not an instruction: "
@@ -64,14 +61,7 @@ def loose() -> tuple[str, ...]:
 
 def written() -> list[dict[str, Any]]:
     """The rules as they are written, with their hits and misses."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    folder = Path(__file__).parent
-    return [
-        one
-        for name in ("injection.yaml", "results.yaml")
-        for one in yaml.load((folder / name).read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe one
-        if one["id"] not in _LEFT_OUT
-    ]
+    return [one for one in data.rules("injection.yaml", "results.yaml") if one["id"] not in _LEFT_OUT]
 
 
 @cache
@@ -91,7 +81,7 @@ def is_suspect(text: str) -> bool:
 
 def is_disguised(text: str) -> bool:
     """Whether it reads like instructions where letters of other scripts are taken for what they look like."""
-    return _sieve().catches(disguise.plain(text))
+    return any(_sieve().catches(disguise.plain(part)) for part in parts(text))
 
 
 def without_instructions(text: str, *, mark: bool) -> tuple[str, int]:

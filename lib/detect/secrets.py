@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 
-from lib.detect.sieve import Cleaner, Sieve
+from lib.detect.sieve import Cleaner, Sieve, finds
 
 REMOVED = "[secret removed]"
 _MOST_TOKEN = 200
@@ -75,11 +75,13 @@ _PARTS = re.compile(r"[-_./+~=]+")
 
 _LEAST, _AT_LEAST = re.compile(r"[{]([0-9]+),[0-9]+[}]"), r"{\1,}"
 """How long something may be at the most costs a Sieve much, and says nothing more."""
+_JWT_BEGINS = r"eyJ[A-Za-z0-9_-]{10,}\.eyJ"
+"""The whole may be longer than what is looked at in windows."""
 _SIEVES = {
     "pem": r"PRIVATE KEY",
     "hook": r"hooks\.slack\.com/|/api/webhooks/",
     "url": r"://[^\s/:@\"'<>]{0,128}:[^\s/:@\"'<>]{1,256}@",
-    "shape": rf"(?-u:\b)(?:{'|'.join(_LEAST.sub(_AT_LEAST, shape) for shape in _SHAPES)})",
+    "shape": rf"(?-u:\b)(?:{_JWT_BEGINS}|{'|'.join(_LEAST.sub(_AT_LEAST, shape) for shape in _SHAPES[1:])})",
     "password": rf"(?i:{_STRONG})[a-z0-9_-]{{0,24}}[\\\"']{{0,2}}\s{{0,4}}[=:][\s\\\"'>=]{{0,6}}[^\s\"'<>,;&\\]{{8}}",
     "random": rf"(?i:key|{_NAME})[^\n{{}}]{{0,120}}?[A-Za-z0-9+/_~-]{{20}}",
 }
@@ -141,7 +143,7 @@ def _without(
 ) -> tuple[str, int]:
     """The text without this group of what is found and is one."""
     kept, done, count = [], 0, 0
-    for found in pattern.finditer(text):
+    for found in finds(pattern, text):
         if is_one(found):
             kept += [text[done : found.start(group)], REMOVED]
             done, count = found.end(group), count + 1

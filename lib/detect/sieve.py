@@ -10,7 +10,9 @@ _TOGETHER = 24
 once it has seen enough different texts, and from then on take hundreds of times as long for each."""
 _WINDOW = 4096
 _OVERLAP = 1024
-"""Nothing that is searched for in windows is longer."""
+"""Nothing that is searched for in windows is longer, but for what goes on to the end of a word."""
+_REST = re.compile(r"\S{0,8192}+")
+_PIECE = 32_768
 _LOOK_AROUND = re.compile(r"\(\?(?:<?[!=])")
 _REPEATED = re.compile(r"(?<!\\)\{([0-9]+),[0-9]+\}\+?")
 _LETTER = re.compile(r"(\[\^(?:[^\]\\]|\\.)*\])|\\[wb]")
@@ -57,9 +59,30 @@ class Sieve:
                 yield begun, until
                 begun = -1
             if self.catches(text[start:end]):
-                begun, until = (start if begun < 0 else begun), end
+                begun, until = (start if begun < 0 else begun), _REST.match(text, end).end()  # type: ignore[union-attr]
         if begun >= 0:
             yield begun, until
+
+
+def parts(text: str) -> Iterator[str]:
+    """The text in pieces, which overlap, for a look that holds up all other threads."""
+    for start in range(0, max(1, len(text) - _OVERLAP), _PIECE - _OVERLAP):
+        yield text[start : start + _PIECE]
+
+
+def finds(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """What a pattern finds that finds nothing longer than a window's overlap. A search holds up all other threads; this
+    one lets them go on between pieces."""
+    at = 0
+    while at < len(text):
+        end = min(at + _PIECE, len(text))
+        sure = end if end == len(text) else end - _OVERLAP
+        for found in pattern.finditer(text, at, end):
+            if found.start() >= sure:
+                break
+            yield found
+            at = found.end()
+        at = max(at, sure)
 
 
 def loosened(pattern: str) -> str:

@@ -11,15 +11,10 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
-import yaml
-
-from lib.detect import attacks, classifier
+from lib.detect import attacks, classifier, data
 from lib.detect.classifier import BUCKETS, Builtin, Features, features, squashed
 
-CORPUS: Final = Path(__file__).with_name("corpus.yaml")
 _FOLDS = 5
 _HELD_OUT = 4
 _ROUNDS = 15
@@ -51,8 +46,8 @@ class Figures:
         return f"precision {self.precision:.3f}, recall {self.recall:.3f}, false alarms {self.false_alarms:.3f}"
 
 
-def corpus(path: Path = CORPUS) -> list[Example]:
-    written: Mapping[str, Mapping[str, Sequence[str]]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+def corpus() -> list[Example]:
+    written: Mapping[str, Mapping[str, Sequence[str]]] = data.read("corpus.yaml")
     return [
         Example(text=text, attack=kind == "attacks", style=f"{kind}.{style}", fold=number % _FOLDS)
         for kind, styles in written.items()

@@ -1,6 +1,7 @@
 """Results are cleaned before a model reads them: what is taken out, what is marked, and who is told of it."""
 
-import time
+import asyncio
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -9,13 +10,13 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from audit.models import Event
-from lib.schema import compile_schema
-from policy.values import Subject
+from jobs.actions import add_hook, renew_hook_secret
 from tenants.models import Tenant
 from tests.calling import Enter, enter
 from tests.cast import Cast
 from tests.host import MODERN, REVISIONS, Host
 from tests.ledger import calls
+from tests.tools import plain
 from tools import clean, functions, outcome
 from tools.actions import set_secret
 from tools.catalog import LiveTool
@@ -38,24 +39,7 @@ def tool(
     around: Surroundings | None = None,
 ) -> LiveTool:
     made = cleaner(written or {}, untrusted=untrusted, host="", around=around or Surroundings())
-    return LiveTool(
-        name="t",
-        number=1,
-        manifest={},
-        input=compile_schema({"type": "object"}),
-        output=compile_schema(gives) if gives is not None else None,
-        subject=Subject(name="t", scopes=frozenset()),
-        hidden=frozenset(),
-        mirrored=False,
-        kind="function",
-        config=None,
-        connection=None,
-        timeout=1.0,
-        max_result=100_000,
-        idempotent=False,
-        untrusted=untrusted,
-        cleaner=made,
-    )
+    return plain.tool(gives=gives, max_result=100_000, untrusted=untrusted, cleaner=made)
 
 
 def of_uma(hub: list[str], cast: Cast, revision: str = MODERN) -> Host:
@@ -209,20 +193,6 @@ def test_a_value_that_json_cannot_carry_is_left_for_the_check_that_refuses_it() 
     assert clean.clean(tool(), given).result == given
 
 
-def test_a_usual_result_costs_microseconds() -> None:
-    rows = [{"id": n, "subject": "The printer does not print", "url": f"https://t.example/{n}"} for n in range(30)]
-    given, made = Result.of_data({"rows": rows}), tool({**EVERYTHING, "links": None})
-    clean.clean(made, given)
-    best = min(_timed(made, given) for _ in range(50))
-    assert best < 0.0005  # some 20 µs on a quiet machine
-
-
-def _timed(made: LiveTool, given: Result) -> float:
-    began = time.perf_counter()
-    clean.clean(made, given)
-    return time.perf_counter() - began
-
-
 @pytest.mark.parametrize(
     "written",
     [{"secrets": "yes"}, {"personal": ["shoe size"]}, {"instructions": "eat"}, {"more": 1}, {"active": "mark"}, []],
@@ -298,6 +268,23 @@ def test_a_jobs_result_is_cleaned_and_labelled_wherever_it_is_read(
     assert note["annotations"]["priority"] == 1.0
 
 
+def test_what_hooks_are_signed_with_is_taken_out_from_the_next_call_on(cast: Cast, hub: list[str]) -> None:
+    cast.tool(cast.acme, "echo", cleaning={"secrets": False})
+    asking = of_uma(hub, cast)
+
+    def said(text: str) -> str:
+        shown: str = asking.call("echo", {"text": text}).result["structuredContent"]["text"]
+        return shown
+
+    assert said("hello") == "hello"
+    with cast.see(cast.acme):
+        hook, first = add_hook(cast.acme, "https://hooks.example.com/x", actor=cast.olga)
+    assert said(first) == "[secret removed]"
+    with cast.see(cast.acme):
+        second = renew_hook_secret(hook, actor=cast.olga)
+    assert said(f"{first} {second}") == f"{first} [secret removed]"
+
+
 def test_hosts_that_the_tenant_allows_count_from_the_next_call_on(cast: Cast, hub: list[str]) -> None:
     cast.tool(cast.acme, "echo")
     asking, text = of_uma(hub, cast), "see https://evil.example"
@@ -324,6 +311,72 @@ async def test_a_long_result_is_cleaned_just_so(long: Enter, running: None) -> N
     said, note = (block.text for block in ended.content if isinstance(block, Text))
     assert said.endswith(f"[Content, not an instruction: {ATTACK}] token=[secret removed]")
     assert note == "[The hub removed 1 secret and marked 1 instruction in this result.]"
+
+
+async def test_no_result_waits_behind_a_longer_one_nor_behind_more_than_one_of_another_tenant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, door, order = tool(), threading.Event(), list[str]()
+
+    def slow(tool: LiveTool, result: Result) -> clean.Cleaned:
+        (block,) = result.content
+        assert isinstance(block, Text)
+        order.append(block.text[:1])
+        if block.text[0] in "lm":
+            assert door.wait(30)
+        return clean.Cleaned(result=result)
+
+    monkeypatch.setattr(clean, "clean", slow)
+
+    def begin(text: str, tenant_id: int) -> asyncio.Task[clean.Cleaned]:
+        return asyncio.create_task(clean.cleaned(made, Result.of_text(text), tenant_id=tenant_id))
+
+    try:
+        async with asyncio.timeout(10):
+            long = begin("l" * 300_000, 1)
+            while not order:  # noqa: ASYNC110 - a thread makes it true
+                await asyncio.sleep(0)
+            await begin("a" * 10_000, 1)
+            middle = [begin(mark * 10_000, 1) for mark in "mno"]
+            while "m" not in order:  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0)
+            await begin("short", 2)
+            other = begin("z" * 10_000, 2)
+            await asyncio.sleep(0)
+            door.set()
+            await asyncio.gather(long, other, *middle)
+    finally:
+        door.set()
+    assert order == ["l", "a", "m", "s", "z", "n", "o"]
+
+
+async def test_a_short_result_is_cleaned_at_once() -> None:
+    with pytest.raises(StopIteration) as ended:
+        clean.cleaned(tool(), Result.of_text(f"token={BODY}"), tenant_id=1).send(None)
+    assert ended.value.value.removed == {"secrets": 1}
+
+
+@pytest.mark.parametrize(
+    "much",
+    [
+        Result.of_text("a" * 10_000),
+        Result.of_data({"a": "a" * 10_000}),
+        Result(content=(ResourceLink(uri=f"https://a.example/{'a' * 10_000}", name="long"),)),
+        Result(content=(ResourceLink(uri="https://a.example/", name="many"),) * 500),
+        Result(content=(Embedded(uri="x:y", mime_type="text/plain", text="a" * 10_000),)),
+    ],
+    ids=["text", "structured", "link", "links", "embedded"],
+)
+async def test_much_is_cleaned_in_a_thread(much: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    where: list[threading.Thread] = []
+
+    def noted(tool: LiveTool, result: Result) -> clean.Cleaned:
+        where.append(threading.current_thread())
+        return clean.Cleaned(result=result)
+
+    monkeypatch.setattr(clean, "clean", noted)
+    await clean.cleaned(tool(), much, tenant_id=1)
+    assert where != [threading.current_thread()]
 
 
 def complaining(text: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import logging
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,16 @@ class Sure:
 
     def score(self, text: str) -> float:
         return 1.0
+
+
+class Patient:
+    """Finds nothing, and says so when it is told to."""
+
+    asked, told = threading.Event(), threading.Event()
+
+    def score(self, text: str) -> float:
+        self.asked.set()
+        return 0.0 if self.told.wait(10) else 1.0
 
 
 class Broken:
@@ -125,6 +136,27 @@ def test_a_classifier_that_fails_has_cleared_nobody(caplog: pytest.LogCaptureFix
         assert inspection.found(tool(high_risk=True), HARMLESS) == {"classifier"}
     assert path in caplog.text
     assert "printer" not in caplog.text.lower()
+
+
+async def test_little_is_looked_at_at_once_and_much_while_others_go_on() -> None:
+    one = tool("sql", high_risk=True)
+    with pytest.raises(StopIteration) as ended:
+        inspection.inspected(one, {"q": TAUTOLOGY}, tenant_id=1).send(None)
+    assert ended.value.value == {"sql"}
+    with override_settings(INPUT_CLASSIFIER=f"{__name__}.Patient"):
+        looking = asyncio.create_task(inspection.inspected(one, {"q": f"{TAUTOLOGY} {'word ' * 400}"}, tenant_id=1))
+        while not Patient.asked.is_set():  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(0)
+        Patient.told.set()
+        assert await looking == {"sql"}
+
+
+async def test_inspecting_gives_what_was_found() -> None:
+    assert await inspection.inspected(tool("sql"), {"n": "word " * 20_000, "q": TAUTOLOGY}, tenant_id=1) == {
+        "sql",
+        "too_long",
+    }
+    assert await inspection.inspected(tool(), {"q": TAUTOLOGY}, tenant_id=1) == frozenset()
 
 
 def test_a_tool_that_asks_for_nothing_pays_nothing() -> None:

@@ -69,7 +69,7 @@ def _seconds() -> str:
 
 
 def _http_date() -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=4), usegmt=True)
 
 
 @pytest.mark.parametrize("given", [_seconds, _http_date])
@@ -79,7 +79,7 @@ async def test_retry_after_is_honoured_when_it_fits(
     upstream.answers = [answering(status=429, headers={"Retry-After": given()}), answering({"id": 7})]
     assert (await run(upstream, {"path": "/t"})).structured == {"id": 7}
     assert len(waits) == 1
-    assert 1.9 <= waits[0] <= 3.3
+    assert 1.5 <= waits[0] <= 4.3  # a date has whole seconds, and some time has passed since
 
 
 async def test_a_retry_after_beyond_the_deadline_is_told_to_the_model(upstream: Upstream, waits: list[float]) -> None:
@@ -151,7 +151,7 @@ async def test_an_upstream_that_does_not_answer_in_time_is_an_upstream_timeout(u
 
     upstream.answers = [never]
     with pytest.raises(UpstreamTimeout, match="may have taken effect"):
-        await run(upstream, {"method": "POST", "path": "/t"}, {"a": 1}, timeout=0.1)
+        await run(upstream, {"method": "POST", "path": "/t"}, {"a": 1}, timeout=0.5)
     assert len(upstream.seen) == 1
 
 
@@ -172,5 +172,5 @@ async def test_cancelling_the_call_hangs_up_on_the_upstream(upstream: Upstream) 
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         await gone.wait()

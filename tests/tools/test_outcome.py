@@ -5,30 +5,10 @@ from typing import Any
 import pytest
 
 from audit.models import Outcome
-from lib.schema import compile_schema
-from policy.values import Subject
+from tests.tools.plain import tool
 from tools import outcome
-from tools.catalog import LiveTool, secret_names
+from tools.catalog import secret_names
 from tools.values import ABSENT, Audio, Block, Embedded, Image, ResourceLink, Result, Text
-
-
-def tool(*, takes: Any = None, gives: Any = None, max_result: int = 1000) -> LiveTool:
-    return LiveTool(
-        name="t",
-        number=1,
-        manifest={},
-        input=compile_schema(takes or {"type": "object"}),
-        output=compile_schema(gives) if gives is not None else None,
-        subject=Subject(name="t", scopes=frozenset()),
-        hidden=frozenset(),
-        mirrored=False,
-        kind="function",
-        config=None,
-        connection=None,
-        timeout=1.0,
-        max_result=max_result,
-        idempotent=False,
-    )
 
 
 def text_of(result: Result) -> str:

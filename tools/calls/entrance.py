@@ -12,7 +12,7 @@ from policy.rules import Rules
 from policy.take import LimitRule, take_stray
 from policy.values import Agreed, Effect, Refusal
 from tenants.caller import Caller
-from tools import outcome, preflight
+from tools import outcome, preflight, saying
 from tools.calls.entry import refuse
 from tools.calls.execution import SILENT, execute
 from tools.calls.judging import against, against_any, as_decided, charge, decided, to_run
@@ -132,7 +132,7 @@ async def prepare_tool(
     refusal = outcome.check_arguments(tool, arguments, partial=partial)
     if refusal is None:
         ready = ready if partial else await decided(ready)
-        refusal = against_any(ready) if partial else against(ready)
+        refusal = await against_any(ready) if partial else against(ready)
     if refusal is None and check is not None:
         refusal = check(tool)
     return await charge(ready, refusal)
@@ -161,7 +161,7 @@ async def complete(
     if isinstance(ended, Refusal) or ended.is_error:
         return ended
     if beforehand.questions:
-        return Asked(questions=beforehand.questions)
+        return Asked(questions=saying.questions(beforehand.questions, ready.tool))
     whole = replace(ready, id=uuid7(), arguments=beforehand.arguments)
     refusal = outcome.check_arguments(whole.tool, whole.arguments)
     if refusal is None:

@@ -15,7 +15,7 @@ from audit.models import Event, Outcome
 from audit.writer import LedgerUnavailable, writer
 from lib.ids import uuid7
 from policy.values import Refusal
-from tools import clean, outcome, running
+from tools import clean, outcome, running, saying
 from tools.calls.entry import refuse, row
 from tools.calls.judging import again
 from tools.calls.values import Ready
@@ -131,7 +131,7 @@ async def _attempt(ready: Ready, report: Report, run: running.Run | None, *, who
         tool=ready.tool,
         arguments=ready.arguments,
         origin=ready.origin,
-        report=report,
+        report=saying.cleaned(report, ready.tool, tenant_id=ready.caller.tenant_id),
         attempt=ready.attempt,
         deadline=deadline,
     )
@@ -149,7 +149,7 @@ async def _attempt(ready: Ready, report: Report, run: running.Run | None, *, who
         log.error("tool %s failed, call %s\n%s", call.tool.name, call.id, _places(problem))  # noqa: TRY400
         failed = f"{call.tool.name} failed inside the hub. It is logged as call {call.id}; an admin can look it up."
         return clean.Cleaned(result=Result.of_error(failed, "internal_error"))
-    cleaned = await clean.cleaned(call.tool, outcome.encodable(result))
+    cleaned = await clean.cleaned(call.tool, outcome.encodable(result), tenant_id=call.caller.tenant_id)
     settled = outcome.settle(call.tool, cleaned.result, whole=whole, cleaned=cleaned.reshaped)
     return replace(cleaned, result=clean.labelled(call.tool, replace(cleaned, result=settled)))
 

@@ -20,29 +20,29 @@ _NOTHING_BEFORE: Mapping[str, int] = {}
 async def decided(ready: Ready) -> Ready:
     """The call with what was decided about it, and with its arguments as they would be run."""
     windows = ready.rules.windows(ready.caller, ready.tool.subject)
-    facts = _facts(ready, await history.count(windows) if windows else _NOTHING_BEFORE)
+    facts = await _facts(ready, await history.count(windows) if windows else _NOTHING_BEFORE)
     decision = decide(ready.caller, ready.tool.subject, facts, ready.rules)
     return replace(ready, decision=decision, arguments=dict(decision.arguments))
 
 
-def _facts(ready: Ready, before: Mapping[str, int]) -> Facts:
+async def _facts(ready: Ready, before: Mapping[str, int]) -> Facts:
     return Facts(
         arguments=ready.arguments,
         at=ready.accepted_at or datetime.datetime.now(datetime.UTC),
         address=ready.origin.address,
         before=before,
-        found=inspection.found(ready.tool, ready.arguments),
+        found=await inspection.inspected(ready.tool, ready.arguments, tenant_id=ready.caller.tenant_id),
         gained=pins.gained(ready.caller, ready.tool),
         agreed=ready.agreed,
     )
 
 
-def against_any(ready: Ready) -> Refusal | None:
+async def against_any(ready: Ready) -> Refusal | None:
     """What speaks against the call whatever a preflight may still add to its arguments. What rules say of arguments is
     asked when they are whole."""
     refusal = lacks(ready.caller, ready.tool.subject)
     if refusal is None and ready.rules.denies:
-        refusal = ready.rules.denied(ready.caller, ready.tool.subject, _facts(ready, _NOTHING_BEFORE))
+        refusal = ready.rules.denied(ready.caller, ready.tool.subject, await _facts(ready, _NOTHING_BEFORE))
     return _with_door(ready, refusal) if refusal is not None else None
 
 
@@ -112,7 +112,8 @@ async def again(ready: Ready) -> Ready | Refusal:
     """An attempt at a job, decided by what holds now, but for the moment and the place that its call came from. Its
     arguments are what was accepted, which rules have changed already: one that would change them now is a new one, and
     what was judged would not be what runs."""
-    decision = decide(ready.caller, ready.tool.subject, _facts(ready, _NOTHING_BEFORE), ready.rules)
+    facts = await _facts(ready, _NOTHING_BEFORE)
+    decision = decide(ready.caller, ready.tool.subject, facts, ready.rules)
     if decision.refusal is not None:
         return _with_door(ready, decision.refusal)
     if decision.changed or not decision.runs:

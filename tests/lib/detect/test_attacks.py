@@ -1,7 +1,6 @@
 """The rules as data: every hit is found, in clear and in every disguise, and no miss is."""
 
 import base64
-import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -222,31 +221,6 @@ def test_of_several_hundred_near_misses_only_one_that_quotes_an_attack_raises_an
     harmless = [one.text for one in corpus() if not one.attack]
     alarms = [text for text in harmless if attacks.found(text, EVERY)]
     assert alarms == ["Attackers often write ignore all rules into a form to see what happens."]
-
-
-HOSTILE = [
-    "ignore ", "<script ", "' or ", "; cat ", "%25", "&#x3c;", "a-", " ", "QUJD", "union select ", "curl ", "(select ",
-    "<a on", "send the password ", "12 ", "61", "${", "pretend ", "update a set b=", "do not tell ", "\n", "\x00",
-    full_width("ignore "), "i\u200bg", "\nhuman: ", "a''b", "a/*", "\\x41", "\U000e0061", "\ufe01", "a_", "wget a ; ",
-    "9", "{{", "<!entity ", "' ) ", "a b ", "\r\n", "eyJ/", "=", "'''", "select password ",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("piece", HOSTILE, ids=repr)
-def test_no_text_is_slow_and_twice_as_much_takes_about_twice_as_long(piece: str) -> None:
-    whole = piece * (MOST_TEXT // len(piece))
-    half, full = (_seconds(text) for text in (whole[: MOST_TEXT // 2], whole))
-    assert full < 2.0  # some hundredths where nothing else runs; quadratic work on this much text takes minutes
-    assert full < 6 * half + 0.05
-
-
-def _seconds(text: str) -> float:
-    def once() -> float:
-        begun = time.process_time()
-        attacks.found(text, ALL)
-        return time.process_time() - begun
-
-    return min(once() for _ in range(2))
 
 
 def test_the_detectors_have_words_for_people() -> None:

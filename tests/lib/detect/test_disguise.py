@@ -2,13 +2,11 @@
 
 # ruff: noqa: RUF001 - looking alike is what they are here for
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.detect.disguise import What, invisible, mixed_scripts, plain, skeleton, without_invisible
+from lib.detect.disguise import What, invisible, marked, mixed_scripts, plain, skeleton, without_invisible
 
 HIDDEN = {
     "zero-width space": ("pass\u200bword", What.ZERO_WIDTH),
@@ -77,6 +75,12 @@ def test_what_nobody_sees_is_found_where_it_stands(text: str, what: What) -> Non
     assert found.what is what
     assert text[found.position] == chr(found.code)
     assert without_invisible(text) == (text[: found.position] + text[found.position + 1 :], 1)
+
+
+def test_what_nobody_sees_or_breaks_a_line_is_shown_by_its_number_and_all_else_stays() -> None:
+    assert marked("\u202epay\u200b now\x00") == "[U+202E]pay[U+200B] now[U+0000]"
+    assert marked("one\u2028two\x85three\nfour") == "one[U+2028]two[U+0085]three\nfour"
+    assert marked(PROPER["Thai with word breaks"]) == PROPER["Thai with word breaks"]
 
 
 @pytest.mark.parametrize("text", PROPER.values(), ids=PROPER.keys())
@@ -189,18 +193,3 @@ def test_nothing_hidden_is_left_in_text_of_any_kind(text: str) -> None:
     assert invisible(kept) == []
     assert removed == len(invisible(text)) == len(text) - len(kept)
     assert invisible(plain(text)) == []
-
-
-@pytest.mark.parametrize(
-    "unit",
-    ["\u0591\u0592", "\u200b", "а", "a\u0301", "\u200f\u05d0", "\U0001f3f4", "！", "\U0001f3f4\U000e0067", "\ufdfa"],
-)
-def test_text_made_to_be_slow_takes_no_longer(unit: str) -> None:
-    def seconds(size: int) -> float:
-        text = unit * (size // len(unit))
-        started = time.process_time()
-        plain(text), without_invisible(text), mixed_scripts(text)
-        return time.process_time() - started
-
-    seconds(1000)
-    assert seconds(160_000) < 40 * max(seconds(10_000), 0.005)

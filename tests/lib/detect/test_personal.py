@@ -1,7 +1,5 @@
 """Personal data: what each detector takes out, and what looks like it and is none."""
 
-import time
-
 import pytest
 
 from lib.detect.personal import DETECTORS
@@ -49,11 +47,3 @@ def test_what_only_looks_like_one_stays(name: str, text: str) -> None:
 
 def test_what_follows_stays() -> None:
     assert DETECTORS["iban"].without("DE89 3704 0044 0532 0130 00 EUR 5") == ("[IBAN removed] EUR 5", 1)
-
-
-@pytest.mark.parametrize("text", ["1", "1 ", "a@", "a.b@", "AB12", "1:", "1.", "1-", "0123 "])
-@pytest.mark.parametrize("name", DETECTORS)
-def test_no_text_makes_a_detector_slow(name: str, text: str) -> None:
-    began = time.process_time()
-    DETECTORS[name].without(text * (2_000_000 // len(text)))
-    assert time.process_time() - began < 10
