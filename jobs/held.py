@@ -1,6 +1,7 @@
 """Holding a call until a second person releases it."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -71,11 +72,15 @@ def lasting_of(tool: LiveTool) -> Lasting:
     )
 
 
+def roles_that_decide(named: Reviewers) -> Collection[str]:
+    return named.roles if named.roles or named.groups else USUAL_ROLES
+
+
 def _review(pending: calls.Pending) -> dict[str, Any]:
     """The approval's columns, as `jobs_accept` takes them."""
     decision, ready = pending.decision, pending.ready
     named = decision.reviewers or _NOBODY_NAMED
-    roles = named.roles if named.roles or named.groups else USUAL_ROLES
+    roles = roles_that_decide(named)
     return {
         "id": str(uuid7()),
         "most": MOST_WAITING,

@@ -162,18 +162,32 @@ def review(tenant: Tenant, reader: User) -> Review:
     """What publishing the tenant's draft would do, for somebody who may."""
     state = state_of(tenant)
     tools = tool_queries.published(tenant.pk)
-    groups = frozenset(Group.objects.filter(tenant=tenant).values_list("name", flat=True))
     bound = pinned(state.specs, {one.subject.name: one.subject.pin for one in tools})
     return Review(
         state=state,
         digest=digest(state.specs),
         tools=digest_of_pins(bound),
-        findings=lint(state.specs, Surroundings(tools=tools, groups=groups)),
+        findings=lint(state.specs, _around(tenant, tools)),
         loose=loose(state.live, tools),
         pinned=list(bound),
         problems=[f"{line.row.name}: {sentence}" for line in state.lines for sentence in line.wrong],
         wait=_wait(tenant, reader),
     )
+
+
+def _around(tenant: Tenant, tools: Sequence[tool_queries.Published]) -> Surroundings:
+    roles: dict[str, set[str]] = {}
+    groups: dict[str, set[str]] = {group.name: set() for group in Group.objects.filter(tenant=tenant)}
+    able = Member.objects.filter(tenant=tenant, active=True, user__is_active=True)
+    for username, role, group in able.values_list("user__username", "role", "groups__name"):
+        roles.setdefault(role, set()).add(username)
+        if group is not None:
+            groups[group].add(username)
+    return Surroundings(tools=tools, roles=_frozen(roles), groups=_frozen(groups))
+
+
+def _frozen(found: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
+    return {name: frozenset(people) for name, people in found.items()}
 
 
 def digest_of_pins(bound: Mapping[str, str]) -> str:

@@ -1,15 +1,16 @@
 """What is probably not meant in a draft of rules. Advice: nothing here keeps anybody from publishing. Pure."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
+from jobs.held import roles_that_decide
 from policy.rules import Spec, changes
 from policy.rules.matching import STRICTNESS, fitting, globs
 from policy.rules.spec import What, Who
-from policy.values import Effect
+from policy.values import Effect, Reviewers
 from tools.queries import Published
 
 _SIGNS: Final = frozenset("*?[")
@@ -30,10 +31,12 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
-    """What there is for rules to match: the tenant's live tools and its groups."""
+    """What there is for rules to match: the tenant's live tools, and the user names of its active members, by role and
+    by group."""
 
     tools: Sequence[Published]
-    groups: frozenset[str]
+    roles: Mapping[str, frozenset[str]]
+    groups: Mapping[str, frozenset[str]]
 
 
 def lint(rules: Iterable[Spec], around: Surroundings) -> list[Finding]:
@@ -98,7 +101,7 @@ def _said(rule: Spec, around: Surroundings) -> Iterator[tuple[str, bool]]:
     matched = [one for one in around.tools if fits(one.subject)]
     if danger := _danger(rule, matched):
         yield danger, True
-    hints = [*_absent(rule, around.tools, matched), *_arguments(rule, matched), *_groups(rule, around.groups)]
+    hints = [*_absent(rule, around.tools, matched), *_arguments(rule, matched), *_reviewers(rule, around)]
     yield from ((hint, False) for hint in hints)
 
 
@@ -127,11 +130,19 @@ def _arguments(rule: Spec, matched: Sequence[Published]) -> Iterator[str]:
         yield f"No tool that it matches describes an argument {name}.{_hint(name, known)}"
 
 
-def _groups(rule: Spec, groups: Collection[str]) -> Iterator[str]:
-    """Groups that are not there, so that nobody in them can say yes."""
-    for name in rule.reviewers.groups if rule.reviewers else ():
-        if name not in groups:
-            yield f"There is no group {name}, so that nobody in it can say yes."
+def _reviewers(rule: Spec, around: Surroundings) -> Iterator[str]:
+    """Groups that are not there, and too few people who could say yes, as nobody does to a call of their own."""
+    if rule.effect is not Effect.REVIEW:
+        return
+    named = rule.reviewers.value() if rule.reviewers else Reviewers()
+    for name in sorted(named.groups - set(around.groups)):
+        yield f"There is no group {name}, so that nobody in it can say yes."
+    people = {one for role in roles_that_decide(named) for one in around.roles.get(role, ())}
+    people |= {one for name in named.groups for one in around.groups.get(name, ())}
+    if not people:
+        yield "Nobody could say yes to what it holds."
+    elif len(people) == 1:
+        yield f"Only {people.pop()} could say yes to what it holds, and not to calls of their own."
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
