@@ -26,8 +26,16 @@ from jobs import actions, readers
 from jobs.models import Allowance, Delivery, Hook, Job, State
 from jobs.pages import page_context
 from lib.html import when
-from tenants.administration import ReadOnly, TenantAdmin, TenantFilter, TenantForm, confirm, standing, tenant_column
-from tenants.models import User
+from tenants.administration import (
+    ReadOnly,
+    TenantAdmin,
+    TenantFilter,
+    TenantForm,
+    confirm,
+    person,
+    standing,
+    tenant_column,
+)
 
 _NOT_LISTED = ("arguments", "answers", "result", "preview", "inputs", "error", "upstream")
 _TONES = {
@@ -86,7 +94,7 @@ class JobAdmin(ReadOnly, TenantAdmin):  # type: ignore[misc]
         """One job, live. There is no form to change it."""
         if request.method != "GET" or object_id is None:
             raise PermissionDenied
-        seen = readers.find(_person(request), _id(object_id), content=True)
+        seen = readers.find(person(request), _id(object_id), content=True)
         if seen is None or seen.tenant.pk not in self.tenants(request):
             raise Http404("There is no such job in a tenant whose jobs you may read.")
         context = page_context(request, seen)
@@ -223,14 +231,14 @@ class HookAdmin(TenantAdmin):
 
     def save_model(self, request: HttpRequest, obj: Hook, form: Any, change: bool) -> None:
         if change:
-            actions.change_hook(obj, url=obj.url, enabled=obj.enabled, actor=_person(request))
+            actions.change_hook(obj, url=obj.url, enabled=obj.enabled, actor=person(request))
             return
-        hook, secret = actions.add_hook(obj.tenant, obj.url, actor=_person(request))
+        hook, secret = actions.add_hook(obj.tenant, obj.url, actor=person(request))
         obj.pk = hook.pk
         request.new_secret = secret  # type: ignore[attr-defined] # lives as long as this request
 
     def delete_model(self, request: HttpRequest, obj: Hook) -> None:
-        actions.remove_hook(obj, actor=_person(request))
+        actions.remove_hook(obj, actor=person(request))
 
     def response_add(self, request: HttpRequest, obj: Hook, post_url_continue: Any = None) -> HttpResponse:
         return self._secret_page(request, obj, request.new_secret)  # type: ignore[attr-defined]
@@ -238,7 +246,7 @@ class HookAdmin(TenantAdmin):
     def renew_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         hook = self.row(request, object_id)
         if request.method == "POST":
-            return self._secret_page(request, hook, actions.renew_hook_secret(hook, actor=_person(request)))
+            return self._secret_page(request, hook, actions.renew_hook_secret(hook, actor=person(request)))
         return confirm(
             self,
             request,
@@ -323,12 +331,6 @@ class DeliveryAdmin(ReadOnly, TenantAdmin):  # type: ignore[misc]
 
 def _link(url: str, text: str) -> SafeString:
     return format_html('<a href="{}">{}</a>', url, text)
-
-
-def _person(request: HttpRequest) -> User:
-    if not isinstance(request.user, User):
-        raise PermissionDenied
-    return request.user
 
 
 def _id(text: str) -> uuid.UUID:

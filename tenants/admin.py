@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 from django import forms
 from django.conf import settings
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -29,6 +29,7 @@ from tenants.administration import (
     TenantFilter,
     TenantForm,
     is_offered,
+    person,
     standing,
     tenant_column,
     tenant_names,
@@ -97,12 +98,6 @@ class TenantRowForm(forms.ModelForm):  # type: ignore[type-arg]
         return user_named(name) if (name := self.cleaned_data["owner"].strip()) else None
 
 
-def _user(request: HttpRequest) -> User:
-    if not isinstance(request.user, User):
-        raise PermissionDenied
-    return request.user
-
-
 def user_named(name: str) -> User:
     """The active user of exactly this name; raises ValidationError with the next step."""
     user = User.objects.filter(username=name, is_active=True).first()
@@ -141,13 +136,13 @@ class TenantsAdmin(HubAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         if obj is None:
             return []
-        guarded = [] if actions.may_relax(obj, _user(request)) else ["second_publisher"]
+        guarded = [] if actions.may_relax(obj, person(request)) else ["second_publisher"]
         return ["endpoint", "catalog", "slug", *guarded, *([] if standing(request).staff else ["enabled"])]
 
     def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
         actor = request.user.get_username()
         if change:
-            actions.change_tenant(obj, actor=_user(request))
+            actions.change_tenant(obj, actor=person(request))
             return
         actions.set_up_tenant(obj, actor=actor)
         if form.cleaned_data["owner"]:

@@ -35,6 +35,13 @@ def standing(request: HttpRequest) -> Standing:
     return request.standing  # type: ignore[attr-defined,no-any-return]
 
 
+def person(request: HttpRequest) -> User:
+    """Who is signed in."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
+
+
 def may_manage(request: HttpRequest) -> bool:
     """For navigation: whether there is a tenant whose objects the reader may change."""
     return standing(request).staff or bool(standing(request).managed)

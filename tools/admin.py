@@ -1,10 +1,9 @@
-"""Tools and connections in the admin: the editor, publishing, rolling back, and “Try it”."""
+"""Tools in the admin: the editor, publishing, rolling back, and “Try it”."""
 
 # Unfold annotates its overrides more narrowly than Django lets these methods answer.
 # mypy: disable-error-code="override"
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import orjson
@@ -23,19 +22,22 @@ from lib import db
 from lib.html import coloured, pretty, when
 from tenants import queries
 from tenants.admin import TenantsAdmin
-from tenants.administration import TenantAdmin, TenantFilter, ask_then_act, confirm, standing, tell, tenant_column
+from tenants.administration import TenantAdmin, TenantFilter, confirm, person, standing, tell, tenant_column
 from tenants.middleware import own_transactions
-from tenants.models import Member, User
+from tenants.models import Member
 from tools import actions, editor, proposals, trial
 from tools.config_form import config_fields, read_config
+from tools.connection_admin import ConnectionAdmin
 from tools.differences import differences
 from tools.example import example
-from tools.forms import JOB_FIELDS, SAFETY_FIELDS, ConnectionForm, ToolForm, TrialForm
+from tools.forms import JOB_FIELDS, SAFETY_FIELDS, ToolForm, TrialForm
 from tools.kinds import KINDS, derived
 from tools.manifest import estimated_tokens, is_led_elsewhere
-from tools.models import Connection, Tool, Version
+from tools.models import Tool, Version
 from tools.trial import Broken, Trial
 from tools.values import ABSENT, Text
+
+__all__ = ["ConnectionAdmin", "ToolAdmin", "describe_catalog"]
 
 _ELSEWHERE = "not offered: its connection leads elsewhere since; publish it anew"
 _MODEL_FIELDS = frozenset({"name", "title", "description", "input_schema", "output_schema", "icon"})
@@ -102,10 +104,10 @@ class ToolAdmin(TenantAdmin):
         return [f"{tool.name} was published; disable it instead." for tool in rows if tool.versions.exists()]
 
     def save_model(self, request: HttpRequest, obj: Tool, form: Any, change: bool) -> None:
-        actions.save_tool(obj, actor=_actor(request))
+        actions.save_tool(obj, actor=person(request))
 
     def delete_model(self, request: HttpRequest, obj: Tool) -> None:
-        actions.remove_draft(obj, actor=_actor(request))
+        actions.remove_draft(obj, actor=person(request))
 
     # The editor
 
@@ -236,7 +238,7 @@ class ToolAdmin(TenantAdmin):
     def enabled_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         tool = self.row(request, object_id)
         if request.method == "POST":
-            actions.set_enabled(tool, request.POST.get("enabled") == "yes", actor=_actor(request))
+            actions.set_enabled(tool, request.POST.get("enabled") == "yes", actor=person(request))
             messages.success(request, f"{tool.name} is {'enabled' if tool.enabled else 'disabled'}.")
             return HttpResponseRedirect(_page("change", tool))
         verb = "Disable" if tool.enabled else "Enable"
@@ -255,7 +257,7 @@ class ToolAdmin(TenantAdmin):
     @own_transactions
     def try_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Runs the saved draft. Reads in a scope of its own, and holds no transaction while the call waits."""
-        user = _actor(request)
+        user = person(request)
         with db.tenant_scope(queries.tenants_reached_by(user.pk)):
             tool = self.row(request, object_id)
             offered = _offered_members(tool, standing(request).may_act_as(tool.tenant_id))
@@ -321,19 +323,13 @@ def describe_catalog(tenant_id: int) -> str:
 TenantsAdmin.describe_catalog = staticmethod(describe_catalog)
 
 
-def _actor(request: HttpRequest) -> User:
-    if not isinstance(request.user, User):
-        raise PermissionDenied
-    return request.user
-
-
 def _page(name: str, tool: Tool) -> str:
     return reverse(f"admin:tools_tool_{name}", args=[tool.pk])
 
 
 def _proposal(tool: Tool, digest: str, request: HttpRequest, writers: Sequence[int] = ()) -> dict[str, Any]:
     """How far the draft, or an earlier version, is on its way; for the templates."""
-    found = proposals.proposal(tool, digest, _actor(request), writers=writers)
+    found = proposals.proposal(tool, digest, person(request), writers=writers)
     return {"proposal": found, "moment": when(found.at) if found is not None and found.at else ""}
 
 
@@ -341,17 +337,17 @@ def _publish(tool: Tool, request: HttpRequest) -> str:
     """What the pressed button did, as a sentence."""
     seen = request.POST.get("digest", "")
     if "propose" in request.POST:
-        actions.propose(tool, actor=_actor(request), reviewed=seen)
+        actions.propose(tool, actor=person(request), reviewed=seen)
         return f"The draft of {tool.name} is proposed. Somebody else has to publish it."
-    version = actions.publish(tool, actor=_actor(request), reviewed=seen)
+    version = actions.publish(tool, actor=person(request), reviewed=seen)
     return f"{version} is live. Hosts see it from their next request on."
 
 
 def _roll_back(tool: Tool, version: Version, request: HttpRequest) -> str:
     if "propose" in request.POST:
-        actions.propose_roll_back(tool, version, actor=_actor(request))
+        actions.propose_roll_back(tool, version, actor=person(request))
         return f"{version} is proposed. Somebody else has to make it live again."
-    actions.roll_back(tool, version, actor=_actor(request))
+    actions.roll_back(tool, version, actor=person(request))
     return f"{version} is live again. The draft stays as it is."
 
 
@@ -395,58 +391,3 @@ def _block(block: Any) -> tuple[str, Any]:
     except orjson.JSONDecodeError:
         return "Text", block.text
     return "JSON", coloured(parsed) if isinstance(parsed, dict | list) else block.text
-
-
-@admin.register(Connection)
-class ConnectionAdmin(TenantAdmin):
-    """Where tools find their upstream, and the sealed credentials for it."""
-
-    form = ConnectionForm
-    list_display = ("name", tenant_column, "base_url", "auth", "secret_state")
-    list_filter = (TenantFilter, "auth")
-    list_filter_submit = True
-    ordering = ("tenant__name", "name")
-    empty_says = "A connection is the base URL and credentials of a service that tools call. Add the first one."
-    delete_says = "Its sealed secret is gone for good. Tools and versions that use it keep it from being deleted."
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        top = ["tenant", "name", "base_url"]
-        secret = [*(["secret_state"] if obj else []), "new_secret"]
-        return [
-            (None, {"fields": top}),
-            ("How it proves itself", {"fields": ["auth", "auth_name", "username", *secret]}),
-            ("What it may reach", {"fields": ["allow_hosts"]}),
-        ]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return ["tenant", *(["secret_state"] if obj else [])]
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        connection = self.get_object(request, object_id) if object_id else None
-        names = editor.live_through(connection) if connection is not None else []
-        return super().changeform_view(request, object_id, form_url, {"live_tools": names, **(extra_context or {})})
-
-    def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
-        secret = form.cleaned_data["new_secret"]
-        actions.save_connection(obj, actor=_actor(request), new_secret=secret)
-
-    def own_urls(self) -> Sequence[tuple[str, Callable[..., HttpResponse], str]]:
-        return (("<path:object_id>/remove-secret/", self.remove_secret_view, "remove_secret"),)
-
-    def remove_secret_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        connection = self.row(request, object_id)
-        return ask_then_act(
-            self,
-            request,
-            button=f"Remove the secret of {connection.name}",
-            says="Its tools reach the service without credentials from the next call on. This cannot be undone.",
-            act=partial(actions.set_secret, connection, "", actor=_actor(request)),
-            done=f"The secret of {connection.name} is removed.",
-            back=reverse("admin:tools_connection_change", args=[connection.pk]),
-        )
-
-    @display(description="secret")
-    def secret_state(self, connection: Connection) -> str:
-        return "set" if connection.secret else "not set"

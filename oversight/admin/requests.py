@@ -23,8 +23,7 @@ from oversight import requests
 from policy.actions import two_publish
 from policy.models import AccessRequest
 from policy.values import Effect
-from tenants.administration import TenantAdmin, TenantFilter, tell, tenant_column
-from tenants.models import User
+from tenants.administration import TenantAdmin, TenantFilter, person, tell, tenant_column
 
 _EFFECTS = [
     (Effect.ALLOW.value, "Let calls run"),
@@ -151,7 +150,7 @@ class AccessRequestAdmin(TenantAdmin):
         given = form.cleaned_data
         try:
             done = requests.grant(
-                row, actor=_person(request), until=form.end, effect=Effect(given["effect"]), answer=given["answer"]
+                row, actor=person(request), until=form.end, effect=Effect(given["effect"]), answer=given["answer"]
             )
         except ValidationError as problem:
             tell(request, problem)
@@ -163,18 +162,12 @@ class AccessRequestAdmin(TenantAdmin):
         row = self.row(request, object_id)
         if request.method == "POST":
             try:
-                requests.deny(row, actor=_person(request), answer=request.POST.get("answer", ""))
+                requests.deny(row, actor=person(request), answer=request.POST.get("answer", ""))
             except ValidationError as problem:
                 tell(request, problem)
             else:
                 messages.success(request, f"{row.member.user.username} was told no.")
         return HttpResponseRedirect(_page(row))
-
-
-def _person(request: HttpRequest) -> User:
-    if not isinstance(request.user, User):
-        raise PermissionDenied
-    return request.user
 
 
 def _page(row: AccessRequest) -> str:

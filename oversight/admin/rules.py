@@ -22,8 +22,8 @@ from policy import actions
 from policy.models import Rule, Ruleset
 from policy.rules import read, to_yaml
 from policy.rules.pins import pinned
-from tenants.administration import TenantAdmin, ask_then_act, named_in, standing, tell
-from tenants.models import Tenant, User
+from tenants.administration import TenantAdmin, ask_then_act, named_in, person, standing, tell
+from tenants.models import Tenant
 from tools import queries as tool_queries
 
 
@@ -127,10 +127,10 @@ class RuleAdmin(TenantAdmin):
         return self._page(request, "rule", rule.tenant, title=rule.name, line=line, written=written)
 
     def save_model(self, request: HttpRequest, obj: Rule, form: Any, change: bool) -> None:
-        actions.save_rule(obj, actor=_person(request))
+        actions.save_rule(obj, actor=person(request))
 
     def delete_model(self, request: HttpRequest, obj: Rule) -> None:
-        actions.remove_rule(obj, actor=_person(request))
+        actions.remove_rule(obj, actor=person(request))
 
     def response_add(self, request: HttpRequest, obj: Rule, post_url_continue: Any = None) -> HttpResponse:
         return self.response_change(request, obj)
@@ -153,7 +153,7 @@ class RuleAdmin(TenantAdmin):
             request,
             button="Throw the draft away",
             says=f"{says} What was written since is in the ledger only.",
-            act=lambda: bool(actions.replace_draft(tenant, written, actor=_person(request))),
+            act=lambda: bool(actions.replace_draft(tenant, written, actor=person(request))),
             done="The draft is what is live.",
             back=_page("changelist", tenant),
         )
@@ -175,7 +175,7 @@ class RuleAdmin(TenantAdmin):
                 ]
             else:
                 try:
-                    done = actions.replace_draft(tenant, written, actor=_person(request))
+                    done = actions.replace_draft(tenant, written, actor=person(request))
                 except ValidationError as problem:
                     problems = problem.messages
                 else:
@@ -201,7 +201,7 @@ class RuleAdmin(TenantAdmin):
             if published is not None:
                 messages.success(request, f"Rules v{published.number} decide from the next call on.")
                 return HttpResponseRedirect(_page("changelist", tenant))
-        review = drafts.review(tenant, _person(request))
+        review = drafts.review(tenant, person(request))
         number = review.state.live.number + 1 if review.state.live else 1
         title = f"Publish the rules of {tenant.name}"
         return self._page(request, "publish", tenant, title=title, review=review, number=number)
@@ -216,7 +216,7 @@ class RuleAdmin(TenantAdmin):
                     "A tool changed after this page was shown. Look again at what will be published."
                 )
             note, reviewed = request.POST.get("note", "").strip(), request.POST.get("digest", "")
-            return requests.publish(tenant, actor=_person(request), note=note, pins=pins, reviewed=reviewed)
+            return requests.publish(tenant, actor=person(request), note=note, pins=pins, reviewed=reviewed)
         except ValidationError as problem:
             tell(request, problem)
             return None
@@ -260,7 +260,7 @@ class RuleAdmin(TenantAdmin):
             button=f"Make rules v{number} decide again",
             says=f"Its {len(version.rules)} rules decide from the next call on, under a new number, for the tools as "
             "they were then. The draft stays as it is.",
-            act=lambda: bool(actions.roll_back(tenant, number, actor=_person(request))),
+            act=lambda: bool(actions.roll_back(tenant, number, actor=person(request))),
             done=f"Rules v{number} decide again, from the next call on.",
             back=_page("versions", tenant),
         )
@@ -321,12 +321,6 @@ def _told(done: actions.Replaced) -> str:
     counts = {"added": done.added, "changed": done.changed, "removed": done.removed}
     told = [f"{len(names)} {verb}" for verb, names in counts.items() if names]
     return f"The draft is saved: {', '.join(told)}." if told else "The draft is as it was."
-
-
-def _person(request: HttpRequest) -> User:
-    if not isinstance(request.user, User):
-        raise PermissionDenied
-    return request.user
 
 
 def _page(name: str, tenant: Tenant) -> str:

@@ -19,8 +19,8 @@ from lib.html import when
 from oversight import stopping, switches, things
 from oversight.models import Switch
 from oversight.things import Thing
-from tenants.administration import HubAdmin, ReadOnly, named_in, standing, tell
-from tenants.models import Tenant, User
+from tenants.administration import HubAdmin, ReadOnly, named_in, person, standing, tell
+from tenants.models import Tenant
 
 _LOOK_AGAIN = 1
 """Seconds between looks of a page at what is still stopping."""
@@ -110,7 +110,7 @@ class SwitchAdmin(ReadOnly, HubAdmin):  # type: ignore[misc]
         thing = _asked_for(request)
         if request.method == "POST":
             try:
-                switch = switches.throw(thing, actor=_person(request), reason=request.POST.get("reason", "").strip())
+                switch = switches.throw(thing, actor=person(request), reason=request.POST.get("reason", "").strip())
             except ValidationError as problem:
                 tell(request, problem)
             else:
@@ -128,7 +128,7 @@ class SwitchAdmin(ReadOnly, HubAdmin):  # type: ignore[misc]
     def reason_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         switch, _ = self._held(request, object_id)
         if request.method == "POST" and (reason := request.POST.get("reason", "").strip()):
-            switches.explain(switch, reason, actor=_person(request))
+            switches.explain(switch, reason, actor=person(request))
             messages.success(request, "The reason is kept.")
         return HttpResponseRedirect(_page("change", switch))
 
@@ -136,7 +136,7 @@ class SwitchAdmin(ReadOnly, HubAdmin):  # type: ignore[misc]
         switch, thing = self._held(request, object_id)
         if request.method == "POST":
             try:
-                if switches.lift(switch, actor=_person(request)):
+                if switches.lift(switch, actor=person(request)):
                     messages.success(request, f"{thing.label} is on again.")
                 else:
                     messages.info(request, f"{thing.label} was switched on before.")
@@ -183,12 +183,6 @@ def _shown(request: HttpRequest, switch: Switch) -> Shown:
         threads=far.threads if far is not None else 0,
         may=off and thing is not None and switches.may_throw(standing(request), thing),
     )
-
-
-def _person(request: HttpRequest) -> User:
-    if not isinstance(request.user, User):
-        raise PermissionDenied
-    return request.user
 
 
 def _page(name: str, switch: Switch) -> str:
