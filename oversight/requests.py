@@ -187,15 +187,23 @@ def _caller(request: AccessRequest) -> Caller:
 
 @transaction.atomic
 def grant(
-    request: AccessRequest, *, actor: User, until: datetime.datetime, effect: Effect | None = None, answer: str = ""
+    request: AccessRequest,
+    *,
+    actor: User,
+    until: datetime.datetime,
+    effect: Effect | None = None,
+    answer: str = "",
+    seen: int | None = None,
 ) -> AccessRequest:
     """Publish the live rules with one more, which lets exactly this member use exactly this tool until then. Where the
     tenant asks for a second person, put that rule into the draft, and wait until somebody else has published it.
 
-    effect: what calls wait for; None for what is `proposed`. Raises ValidationError when that cannot be, or the actor
-    is the one who asks.
+    effect: what calls wait for; None for what is `proposed`. seen: the number of the live rules that the actor looked
+    at. Raises ValidationError when that cannot be, others are live by now, or the actor is the one who asks.
     """
     held = _held(request, actor)
+    if seen is not None and seen != live_number(held):
+        raise ValidationError("Other rules were published after this page was shown. Look again at what stands.")
     now = timezone.now()
     if not now < until <= now + datetime.timedelta(days=LONGEST_DAYS):
         raise ValidationError(f"Choose a day within the next {LONGEST_DAYS}.")
@@ -221,7 +229,7 @@ def publish(tenant: Tenant, *, actor: User, note: str, pins: Mapping[str, str], 
     """Publish the draft, and with it grant what was put forward. What was taken out of the draft waits for an admin
     again. Raises what `policy.actions.publish` does."""
     made = policy_actions.publish(tenant, actor=actor, note=note, pins=pins, reviewed=reviewed)
-    names = [rule["name"] for rule in made.rules if rule.get("enabled", True)]
+    names = [rule["name"] for rule in made.rules if rule.get("enabled", True) and rule["effect"] in _GRANTABLE]
     waiting = AccessRequest.objects.select_for_update(of=("self",)).select_related("tenant", "member__user")
     for request in waiting.filter(tenant=tenant, state=State.PROPOSED):
         if any(name.endswith(_mark(request)) for name in names):
@@ -248,6 +256,7 @@ def deny(request: AccessRequest, *, actor: User, answer: str) -> AccessRequest:
 
 def _held(request: AccessRequest, actor: User, states: Collection[State] = (State.OPEN,)) -> AccessRequest:
     """The row, locked. Raises ValidationError when it was answered, or the actor is the one who asks."""
+    policy_actions.lock_draft(request.tenant_id)  # first, as publishing does; and what is live stays so
     rows = AccessRequest.objects.select_for_update(of=("self",)).select_related("tenant", "member__user")
     held = rows.get(pk=request.pk, tenant_id=request.tenant_id)
     if held.state not in states:
@@ -291,8 +300,18 @@ def _mark(request: AccessRequest) -> str:
 def _reviewers(request: AccessRequest) -> ReviewedBy | None:
     """Who says yes now to what is under review without the refusal."""
     below = _below(request)
-    reviews = [one for one in below.deciders if one.effect is Effect.REVIEW] if below is not None else []
-    return reviews[0].reviewers if reviews else None
+    found = [one for one in below.deciders if one.effect is Effect.REVIEW] if below is not None else []
+    reviews = [one.reviewers or ReviewedBy() for one in found]
+    if len({(frozenset(one.roles), frozenset(one.groups)) for one in reviews}) > 1:
+        names = ", ".join(f"“{one.name}”" for one in found)
+        raise ValidationError(f"{names} ask different people. Write the rule that grants it into the draft.")
+    return min(reviews, key=lambda one: one.minutes, default=None)
+
+
+def live_number(request: AccessRequest) -> int:
+    """Of the rules by which its page says what stands; 0 for none."""
+    live = live_rules(request.tenant)
+    return live.number if live is not None else 0
 
 
 def still_refusing(request: AccessRequest) -> list[str]:
@@ -303,11 +322,11 @@ def still_refusing(request: AccessRequest) -> list[str]:
 
 
 def passed_over(request: AccessRequest) -> list[str]:
-    """Rules that the one which grants it will stand above, and that may keep such calls from just running."""
+    """Rules that the one which grants it will stand above, and that may do more to such calls than let them run."""
     return [
         one.name
         for one, refusing in _beside(request)
-        if one.tightens and one.priority <= refusing.priority and one.name != refusing.name
+        if one.effect is not Effect.ALLOW and one.priority <= refusing.priority and one.name != refusing.name
     ]
 
 

@@ -72,7 +72,7 @@ def save_rule(rule: Rule, *, actor: User) -> bool:
     """Store a rule of the draft, new or changed; False when nothing differs. Raises ValidationError."""
     fill(rule, spec_of(rule))
     rule.full_clean()
-    draft = _locked(rule.tenant_id)
+    draft = lock_draft(rule.tenant_id)
     saved = tenant_actions.save(rule, actor=actor.username)
     if saved:
         _wrote(draft, actor)
@@ -82,7 +82,7 @@ def save_rule(rule: Rule, *, actor: User) -> bool:
 @transaction.atomic
 def remove_rule(rule: Rule, *, actor: User) -> None:
     """Take a rule out of the draft. What is published stays until the draft is."""
-    draft = _locked(rule.tenant_id)
+    draft = lock_draft(rule.tenant_id)
     tenant_actions.remove(rule, actor=actor.username)
     _wrote(draft, actor)
 
@@ -94,7 +94,7 @@ def replace_draft(tenant: Tenant, yaml_text: str, *, actor: User) -> Replaced:
     A rule that keeps its name is the same rule, changed.
     """
     rules = {spec.name: spec for spec in from_yaml(yaml_text)}
-    draft = _locked(tenant.pk)
+    draft = lock_draft(tenant.pk)
     kept = {row.name: row for row in Rule.objects.filter(tenant=tenant)}
     removed = sorted(kept.keys() - rules.keys())
     for name in removed:
@@ -121,15 +121,16 @@ def publish(
     of what somebody agreed to; raises DraftChanged when the draft is another one by now. Raises ValidationError when a
     rule is wrong, or when the tenant asks for a second person and the actor wrote at the draft.
     """
-    draft = _locked(tenant.pk)
+    draft = lock_draft(tenant.pk)
     rules = draft_of(tenant)
     if reviewed is not None and reviewed != digest(rules):
         raise DraftChanged("The draft changed after this page was shown. Look again at what will be published.")
     if two_publish(tenant) and actor.pk in draft.writers:
         raise ValidationError(f"You wrote at this draft, and {tenant.name} asks for a second person to publish it.")
-    published = _published(
-        tenant, [rule.written() for rule in rules], pinned(rules, pins), actor=actor, note=note, verb="published"
-    )
+    bound = pinned(rules, pins)
+    if two_publish(tenant) and not draft.writers:
+        _check_not_bound_anew(tenant, bound)
+    published = _published(tenant, [rule.written() for rule in rules], bound, actor=actor, note=note, verb="published")
     draft.writers = []
     draft.save()
     return published
@@ -142,7 +143,7 @@ def publish_beside(tenant: Tenant, added: Spec, *, actor: User, note: str = "", 
     Raises ValidationError where the tenant asks for a second person, and when another live rule that loosens names a
     tool that has changed since: it would hold again.
     """
-    _locked(tenant.pk)
+    lock_draft(tenant.pk)
     if two_publish(tenant):
         raise ValidationError(f"{tenant.name} asks for a second person: the rule has to go through the draft.")
     live = Ruleset.objects.filter(tenant=tenant).order_by("-number").first()
@@ -160,6 +161,17 @@ def publish_beside(tenant: Tenant, added: Spec, *, actor: User, note: str = "", 
 def two_publish(tenant: Tenant) -> bool:
     """Whether the tenant asks for a second person, now."""
     return Tenant.objects.filter(pk=tenant.pk, second_publisher=True).exists()
+
+
+def _check_not_bound_anew(tenant: Tenant, bound: Mapping[str, str]) -> None:
+    """What is live and is published once more holds for tools as they are by now, which nobody else has looked at."""
+    live = Ruleset.objects.filter(tenant=tenant).order_by("-number").first()
+    changed = sorted(name for name, pin in bound.items() if live is not None and live.pins.get(name) != pin)
+    if changed:
+        raise ValidationError(
+            f"Nobody wrote at the draft, and publishing it would let rules hold for {', '.join(changed)} as changed "
+            f"since. {tenant.name} asks for a second person: one has to write at the draft, and another to publish it."
+        )
 
 
 def _check_not_revived(live: Ruleset, tool: str, pin: str) -> None:
@@ -181,7 +193,7 @@ def roll_back(tenant: Tenant, number: int, *, actor: User) -> Ruleset:
 
     Raises ValidationError where the tenant asks for a second person: nobody else looked at what comes back.
     """
-    _locked(tenant.pk)
+    lock_draft(tenant.pk)
     if two_publish(tenant):
         raise ValidationError(
             f"{tenant.name} asks for a second person: write what v{number} says into the draft, and have somebody else "
@@ -225,13 +237,23 @@ def _told(ruleset: Ruleset) -> dict[str, Any]:
     return {"number": ruleset.number, "pins": ruleset.pins, **{rule["name"]: rule for rule in ruleset.rules}}
 
 
-def _locked(tenant_id: int) -> Draft:
+def lock_draft(tenant_id: int) -> Draft:
     """Whoever writes at a draft, or publishes it, does so alone."""
     Draft.objects.bulk_create([Draft(tenant_id=tenant_id)], ignore_conflicts=True)
     return Draft.objects.select_for_update().get(tenant_id=tenant_id)
 
 
 def _wrote(draft: Draft, actor: User) -> None:
-    if actor.pk not in draft.writers:
-        draft.writers = [*draft.writers, actor.pk]
+    """A draft that is what is live again holds nothing of anybody's."""
+    writers = [] if _is_live(draft.tenant) else sorted({*draft.writers, actor.pk})
+    if writers != draft.writers:
+        draft.writers = writers
         draft.save()
+
+
+def _is_live(tenant: Tenant) -> bool:
+    live = Ruleset.objects.filter(tenant=tenant).order_by("-number").first()
+    try:
+        return digest(draft_of(tenant)) == digest(map(read, live.rules if live else []))
+    except ValidationError:
+        return False

@@ -45,8 +45,9 @@ _GRANTED: dict[str, str] = {
 
 
 class GrantForm(forms.Form):
-    """Until when, how far, and a word to the person."""
+    """Until when, how far, and a word to the person. seen: the number of the rules that the page was worked out by."""
 
+    seen = forms.IntegerField(widget=forms.HiddenInput)
     until = forms.DateField(
         label="Until the end of",
         widget=forms.DateInput(attrs={"type": "date", "class": "mh-code"}),
@@ -120,7 +121,7 @@ class AccessRequestAdmin(TenantAdmin):
             raise PermissionDenied
         row = self.row(request, object_id)
         week = timezone.now().date() + datetime.timedelta(days=requests.USUAL_DAYS)
-        usual = {"until": week, "effect": requests.proposed(row).value}
+        usual = {"seen": requests.live_number(row), "until": week, "effect": requests.proposed(row).value}
         return self._shown(request, row, GrantForm(initial=usual, label_suffix=""))
 
     def _shown(self, request: HttpRequest, row: AccessRequest, form: GrantForm) -> HttpResponse:
@@ -150,7 +151,12 @@ class AccessRequestAdmin(TenantAdmin):
         given = form.cleaned_data
         try:
             done = requests.grant(
-                row, actor=person(request), until=form.end, effect=Effect(given["effect"]), answer=given["answer"]
+                row,
+                actor=person(request),
+                until=form.end,
+                effect=Effect(given["effect"]),
+                answer=given["answer"],
+                seen=given["seen"],
             )
         except ValidationError as problem:
             tell(request, problem)

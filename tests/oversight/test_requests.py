@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from oversight import requests
 from policy import actions
-from policy.models import AccessRequest, Draft
+from policy.models import AccessRequest, Draft, Rule
 from policy.rules import read
 from policy.values import Effect
 from tenants.models import Role, Tenant, User
@@ -86,7 +86,7 @@ def test_from_the_refusal_to_the_call_that_goes_through(cast: Cast, host: Host) 
     page = reverse("admin:policy_accessrequest_change", args=[request.pk])
     assert "A customer waits" in text(adam, page)
     week = (timezone.now() + WEEK).date()
-    given = {"until": week.isoformat(), "effect": "allow", "answer": "For this customer"}
+    given = {"seen": live(cast).number, "until": week.isoformat(), "effect": "allow", "answer": "For this customer"}
     assert adam.post(reverse("admin:policy_accessrequest_grant", args=[request.pk]), given)["Location"] == page
     assert said(host.call("echo", {"text": "hi"})) == ""
     shown = text(uma, door(cast))
@@ -111,7 +111,6 @@ def test_it_ends_at_its_moment(cast: Cast, host: Host) -> None:
         )
         soon = timezone.now() + datetime.timedelta(milliseconds=700)
         requests.grant(request, actor=cast.adam, until=soon)
-    assert said(host.call("echo", {"text": "hi"})) == ""
     until(lambda: timezone.now() >= soon)
     assert said(host.call("echo", {"text": "hi"})) == "denied"
     assert "What was granted to you is over." in text(browser(cast.uma), door(cast))
@@ -176,11 +175,38 @@ def test_what_would_be_reviewed_is_reviewed_still(cast: Cast, host: Host, condit
     request = asked(cast)
     page = text(browser(cast.adam), reverse("admin:policy_accessrequest_change", args=[request.pk]))
     assert '<option value="review" selected>' in page
-    assert "not asked about such calls any more: Somebody looks." in page
+    assert "mark or change such calls any more: Somebody looks." in page
     granted(cast, request)
     assert live(cast).rules[-1]["effect"] == "review"
     assert live(cast).rules[-1]["reviewers"] == REVIEWED
     assert "mcphub/job" in host.call("echo", {"text": "much"}).result["_meta"], "it is held"
+
+
+def test_where_different_people_would_look_nobody_is_chosen_for_all(cast: Cast, host: Host) -> None:
+    small = rule("Small", "review", priority=120, if_="has(args.text) && args.text == 'small'", reviewers=REVIEWED)
+    publish(cast, NO, small, rule("All else", "review", priority=110, reviewers={"roles": ["owner"]}))
+    request = asked(cast)
+    with pytest.raises(ValidationError, match="“Small”, “All else” ask different people"):
+        granted(cast, request)
+    assert granted(cast, request, effect=Effect.CONFIRM).state == "granted"
+
+
+def test_what_is_changed_or_marked_no_more_is_named(cast: Cast, host: Host) -> None:
+    masked = rule("Masked", "transform", what={"tools": ["echo"]}, transform=[{"set": "text", "to": "x"}])
+    publish(cast, NO, masked, rule("Marked", "warn", priority=90), rule("Never red", "deny", priority=80, if_="false"))
+    page = text(browser(cast.adam), reverse("admin:policy_accessrequest_change", args=[asked(cast).pk]))
+    assert "mark or change such calls any more: Masked, Marked, Never red." in page
+
+
+def test_a_grant_is_for_what_its_page_showed(cast: Cast, host: Host) -> None:
+    request, adam, number = asked(cast), browser(cast.adam), live(cast).number
+    page = text(adam, reverse("admin:policy_accessrequest_change", args=[request.pk]))
+    assert f'name="seen" value="{number}"' in page
+    publish(cast, NO, rule("Somebody looks", "review", priority=120))
+    given = {"seen": number, "until": (timezone.now() + WEEK).date().isoformat(), "effect": "allow"}
+    told = adam.post(reverse("admin:policy_accessrequest_grant", args=[request.pk]), given, follow=True)
+    assert "Other rules were published after this page was shown." in told.content.decode()
+    assert state(cast, request) == "open"
 
 
 def test_what_is_above_the_refusal_holds_by_itself(cast: Cast, host: Host) -> None:
@@ -205,7 +231,7 @@ def two(cast: Cast, host: Host) -> AccessRequest:
         Tenant.objects.filter(pk=cast.acme.pk).update(second_publisher=True)
     request = asked(cast)
     week = (timezone.now() + WEEK).date().isoformat()
-    given = {"until": week, "effect": "allow", "answer": "For this customer"}
+    given = {"seen": live(cast).number, "until": week, "effect": "allow", "answer": "For this customer"}
     told = (
         browser(cast.adam)
         .post(reverse("admin:policy_accessrequest_grant", args=[request.pk]), given, follow=True)
@@ -260,6 +286,32 @@ def test_what_was_put_forward_can_be_denied_and_leaves_the_draft(cast: Cast, hos
         assert [one.name for one in actions.draft_of(cast.acme)] == [NO["name"]]
 
 
+def test_after_a_denial_the_draft_holds_nothing_of_anybody(cast: Cast, host: Host, two: AccessRequest) -> None:
+    browser(cast.olga).post(reverse("admin:policy_accessrequest_deny", args=[two.pk]), {"answer": "Not now"})
+    draft(cast, NO, rule("Next", "warn"))
+    assert "decide" in publish_draft(browser(cast.olga), cast)
+
+
+def test_what_the_draft_makes_of_a_grant_before_it_is_published_is_none(
+    cast: Cast, host: Host, two: AccessRequest
+) -> None:
+    with cast.see(cast.acme):
+        row = Rule.objects.get(tenant=cast.acme, name__startswith="Access for")
+        row.effect = "deny"
+        actions.save_rule(row, actor=cast.adam)
+    publish_draft(browser(cast.olga), cast)
+    assert state(cast, two) == "open"
+
+
+def test_where_two_have_to_publish_one_alone_binds_nothing_anew(cast: Cast, host: Host) -> None:
+    publish(cast, rule("Echo", "allow", what={"tools": ["echo"]}), pins={"echo": "as it was"})
+    with cast.see(cast.acme):
+        Tenant.objects.filter(pk=cast.acme.pk).update(second_publisher=True)
+        with pytest.raises(ValidationError, match="let rules hold for echo as changed since"):
+            actions.publish(cast.acme, actor=cast.adam, pins={"echo": "as it is"})
+        assert actions.publish(cast.acme, actor=cast.adam, pins={"echo": "as it was"})
+
+
 @override_settings(SENDS_MAIL=True)
 def test_the_second_person_is_written_to_and_then_who_asked(cast: Cast, host: Host) -> None:
     request = asked(cast)
@@ -306,7 +358,7 @@ def test_nobody_answers_what_they_asked_for(cast: Cast, host: Host) -> None:
 @pytest.mark.parametrize(("person", "may"), [("olga", 1), ("audrey", 0), ("anna", 0), ("uma", 0), ("bob", 0)])
 def test_who_may_answer(cast: Cast, host: Host, person: str, may: int) -> None:
     request, reader = asked(cast, person="adam"), browser(getattr(cast, person))
-    given = {"until": (timezone.now() + WEEK).date().isoformat(), "effect": "allow"}
+    given = {"seen": live(cast).number, "until": (timezone.now() + WEEK).date().isoformat(), "effect": "allow"}
     answer = reader.post(reverse("admin:policy_accessrequest_grant", args=[request.pk]), given)
     assert answer.status_code in (302, 403, 404)
     with cast.see(cast.acme):
