@@ -32,7 +32,7 @@ SELECT CASE grouping(tool, reason) WHEN 3 THEN 'all' WHEN 1 THEN 'tool' ELSE 're
     count(*) FILTER (WHERE NOT refused), count(*) FILTER (WHERE failed), count(*) FILTER (WHERE refused),
     percentile_disc(0.99) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE NOT refused)
 FROM lately GROUP BY GROUPING SETS ((), (tool), (reason))
-HAVING CASE grouping(tool, reason) WHEN 3 THEN true WHEN 1 THEN bool_or(NOT refused) ELSE bool_or(refused) END
+HAVING grouping(tool, reason) <> 2 OR bool_or(refused)
 """
 
 
@@ -89,6 +89,7 @@ def overview(tenant: Tenant) -> Overview:
     tools = [line for sort, line in lines if sort == "tool"]
     refusals = [(line.name, line.refused) for sort, line in lines if sort == "reason"]
     picked = {line.name for line in tools}
+    ran = [line for line in tools if line.calls]
     live = Tool.objects.filter(tenant=tenant, enabled=True, live__isnull=False).order_by("name")
     open_jobs: dict[str, int] = dict(
         Job.objects.filter(tenant=tenant, ended_at=None).order_by().values_list("state").annotate(Count("id"))
@@ -98,7 +99,7 @@ def overview(tenant: Tenant) -> Overview:
         day=day,
         cut=day.calls + day.refused >= MOST,
         refusals=sorted(refusals, key=lambda one: -one[1]),
-        slowest=sorted(tools, key=lambda one: -(one.p99 or 0))[:_LISTED],
+        slowest=sorted(ran, key=lambda one: -(one.p99 or 0))[:_LISTED],
         failing=sorted((one for one in tools if one.errors), key=lambda one: -one.errors)[:_LISTED],
         unpicked=[name for name in live.values_list("live__name", flat=True) if name not in picked],
         approvals=open_jobs.get(State.APPROVAL, 0),

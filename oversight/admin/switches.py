@@ -171,8 +171,8 @@ def _asked_for(request: HttpRequest) -> Thing:
 
 
 def _shown(request: HttpRequest, switch: Switch) -> Shown:
-    thing = switches.thing_of(switch)
     off = switch.lifted_at is None
+    thing = switches.thing_of(switch) if off else None
     far = stopping.progress(switch) if off else None
     return Shown(
         switch=switch,
@@ -181,7 +181,7 @@ def _shown(request: HttpRequest, switch: Switch) -> Shown:
         state=far.told(switch.thrown_at) if far is not None else "on again",
         stopping=far is not None and far.stopped_at is None,
         threads=far.threads if far is not None else 0,
-        may=off and thing is not None and switches.may_throw(standing(request), thing),
+        may=thing is not None and switches.may_throw(standing(request), thing),
     )
 
 

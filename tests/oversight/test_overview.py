@@ -66,6 +66,14 @@ def test_it_shows_the_last_day_and_what_waits_and_runs_now(busy: Scene) -> None:
     assert "<li><code>echo</code></li>" not in page
 
 
+def test_a_tool_whose_calls_were_all_refused_is_not_one_that_nobody_called(scene: Scene) -> None:
+    scene.host().call("echo", {"text": 7})
+    until(lambda: len(calls(scene.cast, scene.cast.acme, "echo", "call.refused")) == 1)
+    page = first_page(scene.cast.olga)
+    assert "<li><code>linger</code></li>" in page
+    assert "<code>echo</code>" not in page
+
+
 def test_it_has_the_tenants_kill_switch_for_who_may_throw_it(scene: Scene) -> None:
     cast = scene.cast
     for person, may in ((cast.olga, True), (cast.adam, False), (cast.audrey, False)):
