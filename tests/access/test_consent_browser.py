@@ -2,8 +2,6 @@
 
 import datetime
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ from tests.access.asking import asking, furnish, tool
 from tests.browser import opened
 from tests.cast import Cast
 from tests.person import answer_of
+from tests.serving import Handler, served
 from tests.tokens import described, registered
 
 pytestmark = pytest.mark.browser
@@ -31,22 +30,15 @@ def program() -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
     """A program that waits for its answer on this computer: its redirect URI, and what came with which referrer."""
     came: list[tuple[str, str | None]] = []
 
-    class Answers(BaseHTTPRequestHandler):
+    class Answers(Handler):
         def do_GET(self) -> None:
             if self.path.startswith("/callback"):
                 came.append((self.path, self.headers["Referer"]))
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/callback", came
-        server.shutdown()
-        thread.join()
+    with served(Answers) as origin:
+        yield f"{origin}/callback", came
 
 
 def _sign_in(page: Page, cast: Cast) -> None:

@@ -1,10 +1,8 @@
 """Tokens of an authorization server that a tenant trusts instead of the hub: only what it would sign, to the letter."""
 
 import asyncio
-import http.server
 import json
 import secrets
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +21,7 @@ from tenants.models import Member, User
 from tests.cast import Cast
 from tests.host import Host
 from tests.ledger import refusals
+from tests.serving import Handler, served
 from tests.waiting import until
 
 # Made once: an RSA key takes a tenth of a second.
@@ -70,28 +69,14 @@ class Elsewhere:
 
 @pytest.fixture
 def elsewhere() -> Iterator[Elsewhere]:
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Keys(Handler):
         def do_GET(self) -> None:
             made.reads += 1
-            body = json.dumps({"keys": made.keys}).encode()
-            self.send_response(made.status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.give(json.dumps({"keys": made.keys}).encode(), made.status)
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made = Elsewhere(f"http://127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with served(Keys) as origin:
+        made = Elsewhere(origin)
         yield made
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture

@@ -2,16 +2,16 @@
 
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.serving import Handler, served
 
 CLIENT_ID, CLIENT_SECRET = "hub", "a secret of the provider"
 DISCOVERY = "/.well-known/openid-configuration"
@@ -40,12 +40,12 @@ def running() -> Iterator[Provider]:
     """A provider that answers discovery, the code and the claims."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
-    class Answers(BaseHTTPRequestHandler):
+    class Answers(Handler):
         def do_GET(self) -> None:
             path = urlsplit(self.path).path
             provider.visits.append(path)
             if path == DISCOVERY and provider.discovery is not None:
-                self._send(provider.discovery, 200 if provider.discovery else 500)
+                self.give(provider.discovery, 200 if provider.discovery else 500)
             else:
                 self._say({DISCOVERY: _discovery, "/userinfo": _claims}[path])
 
@@ -55,25 +55,11 @@ def running() -> Iterator[Provider]:
             self._say(lambda one: {"access_token": "t", "token_type": "Bearer", "id_token": one.id_token(key)})
 
         def _say(self, answer: Any) -> None:
-            self._send(json.dumps(answer(provider)).encode())
+            self.give(json.dumps(answer(provider)).encode())
 
-        def _send(self, body: bytes, status: int = 200) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            return None
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        provider = Provider(issuer=f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with served(Answers) as origin:
+        provider = Provider(issuer=origin)
         yield provider
-        server.shutdown()
-        thread.join()
 
 
 def _discovery(provider: Provider) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """A change counts from the next request on, on every worker, also on connections that were open before."""
 
 import datetime
-import http.server
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from tenants.models import Member, Scope, Tenant, User
 from tests import tokens
 from tests.cast import Cast
 from tests.host import MODERN, Answer, Host
+from tests.serving import Handler, served
 from tools import actions as tool_actions
 from tools.models import Connection, Tool
 
@@ -247,31 +246,16 @@ def test_instructions_and_name_are_seen(cast: Cast, workers: Workers) -> None:
 @pytest.fixture
 def upstreams() -> Iterator[list[str]]:
     """Two services that answer with which one they are."""
-    servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), _named(name)) for name in ("first", "second")]
-    threads = [threading.Thread(target=server.serve_forever) for server in servers]
-    for thread in threads:
-        thread.start()
-    yield [f"http://127.0.0.1:{server.server_port}" for server in servers]
-    for server, thread in zip(servers, threads, strict=True):
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(_named("first")) as first, served(_named("second")) as second:
+        yield [first, second]
 
 
-def _named(name: str) -> type[http.server.BaseHTTPRequestHandler]:
-    class Handler(http.server.BaseHTTPRequestHandler):
+def _named(name: str) -> type[Handler]:
+    class Named(Handler):
         def do_GET(self) -> None:
-            body = json.dumps({"name": name, "key": self.headers.get("authorization")}).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.give(json.dumps({"name": name, "key": self.headers.get("authorization")}).encode())
 
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    return Handler
+    return Named
 
 
 def test_a_changed_connection_is_used(cast: Cast, workers: Workers, upstreams: list[str]) -> None:

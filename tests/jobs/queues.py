@@ -62,16 +62,24 @@ class Queue:
         return [claimed[1] if (claimed := self.claim(**given)) else None for _ in range(claims)]
 
 
-@pytest.fixture(name="queue")
-def queue_fixture(cast: Cast) -> Iterator[Queue]:
-    tools = {}
+def callable_in(cast: Cast) -> dict[int, tuple[int, int]]:
+    """By tenant: the version of a tool of acme's and one of beta's, and the member who calls it."""
+    found = {}
     for tenant, user in ((cast.acme, cast.uma), (cast.beta, cast.bob)):
         tool = cast.tool(tenant)
         with cast.see(tenant):
             live = Tool.objects.values_list("live_id", flat=True).get(pk=tool.pk)
         assert live is not None
-        tools[tenant.pk] = (live, cast.member(tenant, user).pk)
+        found[tenant.pk] = (live, cast.member(tenant, user).pk)
+    return found
+
+
+@pytest.fixture(name="queue")
+def queue_fixture(cast: Cast) -> Iterator[Queue]:
+    tools = callable_in(cast)
     with as_owner(autocommit=False) as conn:
+        # A worker that a test before this one killed is started again, and would come with slots of its own.
+        conn.execute("LOCK TABLE jobs_worker IN SHARE ROW EXCLUSIVE MODE")
         conn.execute("DELETE FROM jobs_delivery; DELETE FROM jobs_job; DELETE FROM jobs_worker")
         yield Queue(conn, cast, tools)
         conn.rollback()

@@ -1,10 +1,10 @@
 """What a tenant has standing at the end of a hook: an HTTP server on loopback that answers as it is told."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.serving import Handler, served
 
 
 @dataclass
@@ -26,10 +26,12 @@ class Receiver:
 def receiver() -> Iterator[Receiver]:
     kept = Receiver()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answers(Handler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
+            # Before it is answered: who asks how it went may look here at once.
+            kept.messages.append(Message(headers=headers, body=body))
             status, said = kept.answers.pop(0) if kept.answers else (204, b"")
             self.send_response(status)
             if status in (301, 302):
@@ -38,17 +40,7 @@ def receiver() -> Iterator[Receiver]:
                 self.send_header("Content-Length", str(len(said)))
             self.end_headers()
             self.wfile.write(said)
-            kept.messages.append(Message(headers=headers, body=body))
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        kept.url = f"http://127.0.0.1:{server.server_port}/told"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield kept
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Answers) as origin:
+        kept.url = f"{origin}/told"
+        yield kept

@@ -17,9 +17,8 @@ from psycopg import sql
 from lib.ids import uuid7
 from tests.cast import Cast
 from tests.database import doomed
-from tests.jobs.queues import Queue
+from tests.jobs.queues import Queue, callable_in
 from tests.postgres import Connection, as_owner, rows
-from tools.models import Tool
 
 AT_ONCE = 12
 _COPIED: dict[str, LiteralString] = {
@@ -42,13 +41,7 @@ def elsewhere() -> Iterator[dict[str, str]]:
 @pytest.fixture
 def crowd(cast: Cast, elsewhere: dict[str, str]) -> Iterator[Queue]:
     """acme and beta in that other database, with no jobs there yet."""
-    tools = {}
-    for tenant, user in ((cast.acme, cast.uma), (cast.beta, cast.bob)):
-        tool = cast.tool(tenant)
-        with cast.see(tenant):
-            live = Tool.objects.values_list("live_id", flat=True).get(pk=tool.pk)
-        assert live is not None
-        tools[tenant.pk] = (live, cast.member(tenant, user).pk)
+    tools = callable_in(cast)
     with psycopg.connect(elsewhere["DATABASE_OWNER_URL"], autocommit=True) as conn:
         _copy(conn, [cast.acme.pk, cast.beta.pk])
         conn.execute("DELETE FROM jobs_job; DELETE FROM jobs_worker; DELETE FROM jobs_allowance")

@@ -2,15 +2,14 @@
 
 import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 
+from tests.serving import Handler, served
 from tests.waiting import until
 
 Answer = tuple[int, bytes]
@@ -47,7 +46,7 @@ class Upstream:
 
     def call(self, asked: Asked, body: Any, **given: Any) -> httpx2.Response:
         """Call back about what was asked for."""
-        return httpx2.post(self.at_hub(asked.body["callback_url"]), json=body, **given)
+        return httpx2.post(self.at_hub(asked.body["callback_url"]), json=body, timeout=30, **given)
 
     def at_hub(self, url: str) -> str:
         return f"{self.hub}{urlsplit(url).path}"
@@ -57,30 +56,16 @@ class Upstream:
 def upstream(hub: str) -> Iterator[Upstream]:
     kept = Upstream(hub=hub)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answers(Handler):
         def _any(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             asked = Asked(method=self.command, path=self.path, body=json.loads(body or b"null"))
             kept.seen.append(asked)
             status, said = kept.answer(asked)
             with contextlib.suppress(OSError):  # whoever asked may have been killed meanwhile
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(said)))
-                self.end_headers()
-                self.wfile.write(said)
+                self.give(said, status)
 
         do_POST = do_GET = do_DELETE = _any
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        kept.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield kept
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Answers) as kept.url:
+        yield kept

@@ -1,50 +1,26 @@
 """Replay, effective access and an access request in a real browser, wide and narrow."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import Page, expect
 
-from tenants.models import User
-from tests.browser import opened
 from tests.cast import Cast
 from tests.host import Host
 from tests.oversight.governed import draft, publish
+from tests.oversight.looking import page, picture, sign_in
 from tests.policy.judging import rule
 
+__all__ = ["page"]
+
 pytestmark = pytest.mark.browser
-
-PICTURES = os.environ.get("PICTURES", "")
-
-
-@pytest.fixture(params=["light", "dark"])
-def page(request: pytest.FixtureRequest) -> Iterator[Page]:
-    look = {"viewport": {"width": 1280, "height": 900}, "color_scheme": request.param}
-    with opened(without="replay and access requests were not tested in a browser", **look) as page:
-        page.scheme = request.param  # type: ignore[attr-defined]
-        yield page
 
 
 def _picture(page: Page, name: str) -> None:
     """Wide and narrow; narrow, nothing may stick out."""
-    if PICTURES:
-        page.screenshot(path=str(Path(PICTURES) / f"V2-{name}-{page.scheme}.png"), full_page=True)  # type: ignore[attr-defined]
+    picture(page, f"V2-{name}")
     page.set_viewport_size({"width": 360, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
-    if PICTURES:
-        page.screenshot(path=str(Path(PICTURES) / f"V2-{name}-{page.scheme}-360.png"), full_page=True)  # type: ignore[attr-defined]
+    picture(page, f"V2-{name}-360")
     page.set_viewport_size({"width": 1280, "height": 900})
-
-
-def _sign_in(page: Page, hub: str, user: User, password: str, where: str) -> None:
-    page.context.clear_cookies()
-    page.goto(f"{hub}/accounts/login/?next={where}")
-    page.fill("[name=login]", user.username)
-    page.fill("[name=password]", password)
-    page.get_by_role("button", name="Sign in", exact=True).click()
-    page.wait_for_url(f"**{where}")
 
 
 @pytest.fixture
@@ -64,7 +40,7 @@ def test_a_draft_is_replayed_and_each_changed_call_is_found(page: Page, scene: C
         scene, rule("No green", "deny", if_="args.text == 'green'"), rule("Long", "review", if_="size(args.text) > 9")
     )
     where = f"/admin/policy/rule/replay/?tenant={scene.acme.pk}"
-    _sign_in(page, hub[0], scene.adam, scene.password, where)
+    sign_in(page, hub[0], scene.adam, scene.password, where)
     _picture(page, "replay-begin")
     page.get_by_label("Over the calls of").select_option("the last day")
     page.get_by_role("button", name="Replay").click()
@@ -82,7 +58,7 @@ def test_effective_access_is_read_for_a_member_and_one_tool_is_explained(
     page: Page, scene: Cast, hub: list[str]
 ) -> None:
     where = f"/admin/policy/rule/effective/?tenant={scene.acme.pk}"
-    _sign_in(page, hub[0], scene.audrey, scene.password, where)
+    sign_in(page, hub[0], scene.audrey, scene.password, where)
     page.get_by_label("Member").select_option(f"{scene.uma.username} (user)")
     page.get_by_role("button", name="Show").click()
     expect(page.get_by_role("heading", name="2 tools in their list")).to_be_visible()
@@ -99,19 +75,19 @@ def test_effective_access_is_read_for_a_member_and_one_tool_is_explained(
 
 def test_access_is_asked_for_and_granted(page: Page, scene: Cast, hub: list[str]) -> None:
     where = f"/t/{scene.acme.slug}/ask?tool=echo"
-    _sign_in(page, hub[0], scene.uma, scene.password, where)
+    sign_in(page, hub[0], scene.uma, scene.password, where)
     _picture(page, "ask")
     page.get_by_label("What do you need it for?").fill("The customer's colour is blue.")
     page.get_by_role("button", name="Ask for access").click()
     expect(page.get_by_text("an admin of Acme has to answer")).to_be_visible()
     _picture(page, "ask-waits")
-    _sign_in(page, hub[0], scene.adam, scene.password, "/admin/policy/accessrequest/")
+    sign_in(page, hub[0], scene.adam, scene.password, "/admin/policy/accessrequest/")
     _picture(page, "requests")
     page.get_by_role("link", name="echo", exact=True).click()
     expect(page.get_by_text("“The customer's colour is blue.”")).to_be_visible()
     _picture(page, "request")
     page.get_by_role("button", name=f"Grant echo to {scene.uma.username}").click()
     expect(page.get_by_text("from the next call on")).to_be_visible()
-    _sign_in(page, hub[0], scene.uma, scene.password, where)
+    sign_in(page, hub[0], scene.uma, scene.password, where)
     expect(page.get_by_text("Granted")).to_be_visible()
     _picture(page, "ask-granted")

@@ -1,21 +1,19 @@
 """Writing a rule in a real browser, and what it does to a call by HTTP once it is published."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import Page, expect
 
 from policy import actions
-from tests.browser import opened
 from tests.cast import Cast
 from tests.host import Host
+from tests.oversight.looking import page, picture, sign_in
 from tests.oversight.scene import said
+
+__all__ = ["page"]
 
 pytestmark = pytest.mark.browser
 
-PICTURES = os.environ.get("PICTURES", "")
+RULES = "/admin/policy/rule/"
 USUAL = """\
 - name: Nothing is deleted at night
   priority: 300
@@ -40,58 +38,36 @@ USUAL = """\
 """
 
 
-@pytest.fixture(params=["light", "dark"])
-def page(request: pytest.FixtureRequest) -> Iterator[Page]:
-    look = {"viewport": {"width": 1280, "height": 900}, "color_scheme": request.param}
-    with opened(without="the editing of rules was not tested in a browser", **look) as page:
-        page.scheme = request.param  # type: ignore[attr-defined]
-        yield page
-
-
-def _picture(page: Page, name: str) -> None:
-    if PICTURES:
-        scheme = getattr(page, "scheme", "")
-        page.screenshot(path=str(Path(PICTURES) / f"V1-{name}-{scheme}.png"), full_page=True)
-
-
-def _sign_in(page: Page, base: str, cast: Cast) -> None:
-    page.goto(f"{base}/admin/login/?next=/admin/policy/rule/")
-    page.fill("[name=login]", cast.olga.username)
-    page.fill("[name=password]", cast.password)
-    page.get_by_role("button", name="Sign in", exact=True).click()
-    page.wait_for_url("**/admin/policy/rule/")
-
-
 def test_a_rule_written_in_the_form_is_seen_as_yaml_published_and_refuses_a_real_call(
     page: Page, hub: list[str], cast: Cast
 ) -> None:
     cast.tool(cast.acme, "echo")
     host = Host(hub[1], cast.acme.slug, cast.key(cast.uma)[1])
     assert host.call("echo", {"text": "secret plans"}).text == '{"text":"secret plans"}'
-    _sign_in(page, hub[0], cast)
+    sign_in(page, hub[0], cast.olga, cast.password, RULES)
     page.get_by_role("link", name="Add the first rule").click()
     page.fill("[name=name]", "Plans stay inside")
     page.get_by_role("checkbox", name="echo").check()
     page.fill("[name=condition]", "args.text.contains('plans'")
     page.fill("[name=message]", "Plans are not for tools.")
-    _picture(page, "form")
+    picture(page, "V1-form")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator(".field-condition")).to_contain_text("It cannot be read at character")
-    _picture(page, "form-wrong")
+    picture(page, "V1-form-wrong")
     page.fill("[name=condition]", "args.text.contains('plans')")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("1 change is not published.")).to_be_visible()
-    _picture(page, "list")
+    picture(page, "V1-list")
     assert host.call("echo", {"text": "secret plans"}).text == '{"text":"secret plans"}'
     page.get_by_role("link", name="Show YAML").click()
     expect(page.get_by_label("The draft as YAML")).to_have_value(
         "- name: Plans stay inside\n  priority: 100\n  effect: deny\n  what:\n    tools: [echo]\n"
         "  if: args.text.contains('plans')\n  message: Plans are not for tools.\n"
     )
-    _picture(page, "yaml")
+    picture(page, "V1-yaml")
     page.get_by_role("link", name="Back to the list").click()
     page.get_by_role("link", name="Review and publish").click()
-    _picture(page, "publish")
+    picture(page, "V1-publish")
     page.get_by_role("button", name="Publish rules v1").click()
     expect(page.get_by_text("Rules v1 decide from the next call on.")).to_be_visible()
     reason, message = said(host.call("echo", {"text": "secret plans"}))
@@ -105,7 +81,7 @@ def test_only_what_goes_with_the_effect_is_shown_and_arguments_are_changed_as_wr
 ) -> None:
     cast.tool(cast.acme, "echo")
     host = Host(hub[1], cast.acme.slug, cast.key(cast.uma)[1])
-    _sign_in(page, hub[0], cast)
+    sign_in(page, hub[0], cast.olga, cast.password, RULES)
     page.goto(f"{hub[0]}/admin/policy/rule/add/")
     reviewers, secret = page.locator("[name=reviewers_minutes]"), page.locator("[name=secret]")
     verb = page.locator("[name=transform-0-verb]")
@@ -125,7 +101,7 @@ def test_only_what_goes_with_the_effect_is_shown_and_arguments_are_changed_as_wr
     page.fill("[name=transform-4-to]", '"lunch"')
     expect(page.locator("[name=transform-4-least]")).to_be_hidden()
     page.get_by_role("checkbox", name="only read").check()
-    _picture(page, "transform")
+    picture(page, "V1-transform")
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_role("link", name="Review and publish").click()
     page.get_by_role("button", name="Publish rules v1").click()
@@ -143,9 +119,9 @@ def test_no_page_of_rules_scrolls_sideways(page: Page, hub: list[str], cast: Cas
         actions.replace_draft(cast.acme, changed, actor=cast.adam)
         hidden = cast.acme.rules.get(name="Card numbers are hidden")
     page.set_viewport_size({"width": width, "height": 800})
-    _sign_in(page, hub[0], cast)
+    sign_in(page, hub[0], cast.olga, cast.password, RULES)
     places = ("", f"{hidden.pk}/change/", "add/", "yaml/", "publish/", "versions/", "versions/1/", "throw-away/")
     for place in places:
         page.goto(f"{hub[0]}/admin/policy/rule/{place}", wait_until="networkidle")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, place
-        _picture(page, f"{width}-{place.replace('/', '-') or 'list'}")
+        picture(page, f"V1-{width}-{place.replace('/', '-') or 'list'}")
