@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from django.db import connections
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 _CHROMIUM = shutil.which("chromium")
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+expect.set_options(timeout=30_000)  # as long as everything else in a page is waited for: five seconds are few
 
 
 @contextlib.contextmanager

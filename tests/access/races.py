@@ -16,7 +16,7 @@ def at_once(asks: Sequence[Callable[[], Answer]]) -> list[Answer]:
 
     def ask(one: Callable[[], Answer]) -> Answer:
         try:
-            gate.wait(10)
+            gate.wait(30)
             return one()
         finally:
             connection.close()

@@ -27,7 +27,7 @@ CORE = "2025-11-25"
 _CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 DECLARED: dict[str, Any] = {_CAPABILITIES: {"extensions": {EXTENSION: {}}, "elicitation": {}}}
 UNDECLARED: dict[str, Any] = {_CAPABILITIES: {}}
-SOON = 10.0
+SOON = 30.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def waiting(host: Host, method: str, params: dict[str, Any], **headers: str) -> 
     thread = threading.Thread(target=lambda: got.append(host.request(method, params, **headers)))
     thread.start()
     yield got
-    thread.join(20)
+    thread.join(30)
     assert not thread.is_alive()
 
 

@@ -51,7 +51,7 @@ def under_way(host: Host, request_id: Any, name: str, arguments: dict[str, Any])
     thread = threading.Thread(target=lambda: got.append(host.post({**message, "params": params})))
     thread.start()
     yield got
-    thread.join(15)
+    thread.join(30)
     assert not thread.is_alive()
 
 
@@ -202,7 +202,7 @@ def test_cancelling_one_request_of_a_batch_leaves_the_others(cast: Cast, host: M
     cancel(asking, 1)
     assert finished(cast, "linger")[0].outcome == "cancelled"
     path.touch()
-    thread.join(15)
+    thread.join(30)
     assert [one["id"] for one in got[0].final] == [2]
 
 
@@ -216,5 +216,5 @@ def test_a_client_without_streams_is_told_that_nothing_comes(cast: Cast, host: M
     thread.start()
     until(note.exists)
     cancel(asking, 1)
-    thread.join(15)
+    thread.join(30)
     assert (got[0].status, got[0].response.content) == (202, b"")

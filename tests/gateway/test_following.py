@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import pytest
@@ -15,6 +15,8 @@ from tests.gateway.following import CORE, claim, end, follow, lasting, listening
 from tests.host import MODERN, REVISIONS, Answer, Host
 from tests.servers import serve
 from tests.waiting import until
+
+Found = TypeVar("Found")
 
 LISTEN = "subscriptions/listen"
 WAITS, LOOKS = 2, 20
@@ -66,6 +68,11 @@ def full(scene: Scene) -> Iterator[None]:
             frames = stack.enter_context(listening(scene.host(), {"toolsListChanged": True}))
             frames.told()
         yield
+
+
+def twice(ask: Callable[[], Found]) -> list[Found]:
+    """What two in a row are told: every three seconds there is room for one more, which the first may find."""
+    return [ask() for _ in range(2)]
 
 
 def in_time(ask: Callable[[], Answer]) -> Answer:
@@ -157,11 +164,12 @@ def test_looks_at_tasks_are_counted_for_each_member(scene: Scene, revision: str,
     asking = scene.host(revision=revision)
     answers = [follow(asking, "tasks/get", {"taskId": "nonsense"}) for _ in range(2 * LOOKS)]
     assert not any(answer.error["code"] == -32003 for answer in answers[:LOOKS])
-    over = answers[-1]
+    over = next(answer for answer in answers if answer.error["code"] == -32003)
     assert (over.status, over.error["code"], refused(over)) == (status, -32003, "rate_limited")
     assert 0 < over.error["data"]["retryAfter"] <= 60 / LOOKS
     assert int(over.headers["retry-after"]) >= 1
-    assert refused(follow(scene.host(revision=revision), "tasks/cancel", {"taskId": "x"})) == "rate_limited"
+    other_key = scene.host(revision=revision)
+    assert "rate_limited" in twice(lambda: refused(follow(other_key, "tasks/cancel", {"taskId": "x"})))
     others = follow(scene.host(scene.cast.olga, revision), "tasks/get", {"taskId": "nonsense"})
     assert others.error["code"] == -32602
     assert scene.host(revision=revision).tools()
@@ -171,12 +179,13 @@ def test_looks_over_rest_are_counted_with_them(scene: Scene) -> None:
     with scene.client() as client:
         answers = [client.get(path) for _ in range(LOOKS) for path in ("jobs/", "jobs/nonsense/events")]
         assert [answer.status_code for answer in answers[:LOOKS]] == [200, 404] * (LOOKS // 2)
-        over = answers[-1]
+        over = next(answer for answer in answers if answer.status_code == 429)
         assert (over.status_code, over.json()["error"]["reason"]) == (429, "rate_limited")
         assert over.json()["error"]["retryable"] is True
         assert int(over.headers["retry-after"]) >= 1
-        assert client.get("jobs/").status_code == 429
-    assert refused(follow(scene.host(), "tasks/get", {"taskId": "nonsense"})) == "rate_limited"
+        assert 429 in twice(lambda: client.get("jobs/").status_code)
+    asking = scene.host()
+    assert "rate_limited" in twice(lambda: refused(follow(asking, "tasks/get", {"taskId": "nonsense"})))
     with scene.client(scene.cast.olga) as others:
         assert others.get("jobs/").status_code == 200
 
@@ -188,7 +197,7 @@ def test_listening_counts_for_every_task_that_it_names(scene: Scene) -> None:
         assert len(frames.told()[1]["notifications"]["taskIds"]) == len(named)
         answers = [listened(asking) for _ in range(LOOKS // 2)]
     assert refused(answers[0]) is None
-    assert refused(answers[-1]) == "rate_limited"
+    assert "rate_limited" in map(refused, answers[1:])
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

@@ -360,7 +360,7 @@ def test_the_same_call_at_once_on_two_servers_runs_once_and_both_get_its_result(
 
     def call(base: str) -> str:
         host = Host(base, cast.acme.slug, noting, revision)
-        together.wait(10)
+        together.wait(30)
         return host.call("note", {"path": str(path), "text": "once", "seconds": 0.2}).text
 
     with ThreadPoolExecutor(2) as pool:

@@ -99,9 +99,9 @@ async def test_other_arguments_another_tool_member_or_credential_do_not_join(sce
 async def test_after_its_window_it_runs_again(scene: Scene, running: None) -> None:
     job = await scene.uma.start(text="a")
     async with hand() as owner:
-        await owner.rows("UPDATE jobs_job SET created_at = created_at - interval '119 s' WHERE id = %s", job.id)
+        await owner.rows("UPDATE jobs_job SET created_at = created_at - interval '60 s' WHERE id = %s", job.id)
         assert (await scene.uma.start(text="a")).id == job.id
-        await owner.rows("UPDATE jobs_job SET created_at = created_at - interval '2 s' WHERE id = %s", job.id)
+        await owner.rows("UPDATE jobs_job SET created_at = created_at - interval '61 s' WHERE id = %s", job.id)
     assert (await scene.uma.start(text="a")).id != job.id
 
 

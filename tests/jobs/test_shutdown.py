@@ -29,7 +29,7 @@ def test_a_short_job_is_finished(cast: Cast, tmp_path: Path) -> None:
     holder.send_signal(signal.SIGTERM)
     (tmp_path / "go").touch()
     assert job.until_ended()["state"] == "succeeded"
-    assert not psutil.wait_procs([holder], timeout=15)[1]
+    assert not psutil.wait_procs([holder], timeout=30)[1]
     assert marks(tmp_path / "marks") == [1]
 
 
@@ -37,7 +37,7 @@ def test_a_short_job_is_finished(cast: Cast, tmp_path: Path) -> None:
 def test_a_long_job_that_may_be_repeated_is_handed_back_and_runs_elsewhere(cast: Cast, tmp_path: Path) -> None:
     job = running(cast, tmp_path, idempotent=True)
     os.kill(job.holder(), signal.SIGTERM)
-    until(lambda: len(marks(tmp_path / "marks")) == 2, within=20)
+    until(lambda: len(marks(tmp_path / "marks")) == 2)
     (tmp_path / "go").touch()
     row = job.until_ended()
     assert (row["state"], row["attempts"]) == ("succeeded", 1)  # it was nobody's failure
@@ -48,7 +48,7 @@ def test_a_long_job_that_may_be_repeated_is_handed_back_and_runs_elsewhere(cast:
 def test_a_long_job_that_may_not_be_repeated_is_interrupted_and_says_why(cast: Cast, tmp_path: Path) -> None:
     job = running(cast, tmp_path, idempotent=False)
     os.kill(job.holder(), signal.SIGTERM)
-    row = job.until_ended(within=30)
+    row = job.until_ended()
     assert (row["state"], row["reason"]) == ("interrupted", "hub_stopped")
     assert job.events()[-2:] == [("call.finished", "cancelled"), ("job.ended", "interrupted")]
     assert marks(tmp_path / "marks") == [1]
@@ -83,4 +83,4 @@ def test_a_process_that_gives_no_sign_of_life_is_killed_and_started_again() -> N
         (stuck,) = psutil.Process(parent.pid).children()
         stuck.suspend()  # as a tool does that holds all of Python up
         assert not psutil.wait_procs([stuck], timeout=30)[1]
-        assert until(lambda: psutil.Process(parent.pid).children(), within=10) != [stuck]
+        assert until(lambda: psutil.Process(parent.pid).children()) != [stuck]

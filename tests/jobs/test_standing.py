@@ -106,7 +106,7 @@ def test_a_kill_switch_stops_a_running_job(cast: Cast, at: Place, tmp_path: Path
     until(lambda: (tmp_path / "note").exists())
     with cast.see(cast.acme):
         take(cast, at)
-    row = job.until_ended(within=10)
+    row = job.until_ended()
     assert (row["state"], row["reason"]) == ("cancelled", "standing_lost")
     assert (tmp_path / "note").read_text() == "cancelled"
 

@@ -80,7 +80,7 @@ async def test_a_burst_beyond_the_room_waits_and_loses_nothing() -> None:
     await turns()
     assert len(batch) <= 3
     work.gate.set()
-    assert await asyncio.wait_for(asyncio.gather(*tasks), 5) == [4 * number for number in range(30)]
+    assert await asyncio.wait_for(asyncio.gather(*tasks), 30) == [4 * number for number in range(30)]
     assert sum(len(one) for one in work.batches) == 30
 
 
@@ -117,7 +117,7 @@ async def test_when_the_loop_is_taken_down_nobody_waits_for_ever() -> None:
     runner = batch._runner
     assert runner is not None
     runner.cancel()
-    ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 30)
     assert [type(one) for one in ended] == [asyncio.CancelledError] * 2
 
 
@@ -130,7 +130,7 @@ async def test_draining_waits_for_everything() -> None:
     await turns()
     assert not draining.done()
     work.gate.set()
-    await asyncio.wait_for(draining, 5)
+    await asyncio.wait_for(draining, 30)
     assert all(task.done() for task in tasks) or await asyncio.gather(*tasks) == [0, 4, 8]
     with pytest.raises(ValueError, match="odd"):
         await batch(1)

@@ -18,7 +18,7 @@ def _leave_idle(count: int) -> None:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
-            meet.wait(10)
+            meet.wait(30)
         finally:
             connection.close()
 

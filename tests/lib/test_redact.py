@@ -179,6 +179,6 @@ def test_long_lists_and_objects_are_shortened_with_a_count() -> None:
     ],
 )
 def test_a_preview_costs_little_however_much_is_sent(huge: Any) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     redact.preview(huge)
-    assert time.perf_counter() - began < 0.25
+    assert time.thread_time() - began < 0.25

@@ -110,9 +110,9 @@ def test_a_schema_that_refers_to_itself_in_place_ends(schema: dict[str, Any]) ->
 
 def test_a_pattern_made_for_backtracking_is_matched_in_linear_time() -> None:
     validator = compile_schema({"pattern": "^(a+)+$"})
-    began = time.perf_counter()
+    began = time.thread_time()
     assert not validator.is_valid("a" * 100_000 + "b")
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
 
 
 DEEP = """
@@ -171,10 +171,10 @@ def test_a_recursion_that_multiplies_is_bounded_in_depth(schema: dict[str, Any])
     value: Any = "leaf"
     for _ in range(validator.max_depth):
         value = {"a": value, "args": [], "op": "xor"}
-    began = time.perf_counter()
+    began = time.thread_time()
     validator.problems(value)
     validator.problems(nested(validator.max_depth))
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
 
 
 @pytest.mark.parametrize(
@@ -198,10 +198,10 @@ def test_usual_recursive_schemas_keep_the_full_depth(schema: dict[str, Any]) -> 
 def test_the_fast_path_takes_microseconds() -> None:
     validator = compile_schema(TICKETS)
     instance = {"query": "printer", "limit": 10, "status": "open", "tags": ["a", "b"]}
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(10_000):
         validator.is_valid(instance)
-    assert (time.perf_counter() - began) / 10_000 < 50e-6  # a few on a quiet machine; the bound allows for a busy one
+    assert (time.thread_time() - began) / 10_000 < 50e-6  # it takes a few
 
 
 # --- any JSON at all --------------------------------------------------------------------------------------------------

@@ -142,9 +142,9 @@ def test_the_number_of_problems_is_bounded() -> None:
 
 def test_a_huge_wrong_instance_is_answered_quickly() -> None:
     validator = compile_schema({"items": {"type": "string"}})
-    began = time.perf_counter()
+    began = time.thread_time()
     assert validator.problems(list(range(200_000)))
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 # --- what is not shown ------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import secrets
 import subprocess
 import sys
 import urllib.request
@@ -20,12 +19,11 @@ from django.utils import timezone
 from jobs import results
 from lib import storage
 from mcphub import env
-from mcphub.stack.processes import choose_port
 from tests.cast import Cast
 from tests.jobs.desk import Desk, desk
 from tests.jobs.front import Front, end, front
 from tests.jobs.place import Placed
-from tests.servers import serve
+from tests.servers import free_port, serve
 from tests.waiting import until
 from tools.values import Result
 
@@ -37,7 +35,7 @@ LONG_AGO = datetime.datetime(2020, 2, 3, tzinfo=datetime.UTC)
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[Any]:
     """The bucket as boto3 has it; the environment says what production's would."""
-    url = f"http://localhost:{choose_port(20000 + secrets.randbelow(12000))}"
+    url = f"http://localhost:{free_port()}"
     with pytest.MonkeyPatch.context() as patch, _moto(url):
         patch.setenv("AWS_ENDPOINT_URL_S3", url)
         patch.setenv("AWS_DEFAULT_REGION", "eu-central-1")

@@ -42,7 +42,7 @@ def slow(scene: Scene) -> Scene:
 def test_a_job_that_runs_is_stopped_and_keeps_why(slow: Scene, tmp_path: Path, sort: str) -> None:
     marks = tmp_path / "marks"
     task = start(slow.host(), "mark_and_wait", path=str(marks))
-    until(marks.exists, within=20)
+    until(marks.exists)
     with slow.thrown(sort, reason="a leak"):
         row = until(lambda: found if (found := _row(task))["ended_at"] else None)
         assert row is not None

@@ -149,7 +149,7 @@ async def _let_in_at_last(rules: Sequence[LimitRule]) -> bool:
 async def test_what_ended_is_told_without_another_call(pool: None) -> None:
     rule = limit(1, counts=Counts.CONCURRENT)
     (await held([rule])).settle(0)
-    await asyncio.to_thread(until, lambda: holds([rule]) == 0, within=5)
+    await asyncio.to_thread(until, lambda: holds([rule]) == 0)
 
 
 async def test_a_call_may_end_when_its_bucket_is_gone(pool: None) -> None:
@@ -199,14 +199,14 @@ async def test_a_limit_smaller_than_a_result_lets_calls_through_one_at_a_time(po
 
 
 async def test_bytes_that_went_out_flow_off_evenly(pool: None) -> None:
-    rule = limit(1000, 100, counts=Counts.BYTES)
+    rule = limit(1000, 1000, counts=Counts.BYTES)
     calls = [await held([rule]) for _ in range(10)]
     for one in calls:
         one.settle(100)
     await flush()
     said = await refused([rule])
-    assert said.retry_after == pytest.approx(10, abs=1)
-    await pass_time([rule], 25)
+    assert said.retry_after == pytest.approx(100, abs=30)
+    await pass_time([rule], 250)
     assert await let_in([rule], times=5) == 2
 
 
@@ -273,12 +273,12 @@ async def test_todays_spending_is_not_forgotten_and_yesterdays_is(pool: None) ->
 
 
 async def test_the_very_same_call_is_let_in_so_many_times(pool: None) -> None:
-    rule = limit(5, 20, Per.MEMBER, counts=Counts.REPEATS)
+    rule = limit(5, 3600, Per.MEMBER, counts=Counts.REPEATS)
     assert await let_in([rule], times=9) == 5
     said = await refused([rule])
     assert (said.reason, said.retryable) == ("repeated_call", True)
     assert said.retry_after is not None
-    assert said.message.startswith("You made this very call 5 times in 20 s")
+    assert said.message.startswith("You made this very call 5 times in 3600 s")
     assert "do not repeat it" in said.message
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import psycopg
 
-from mcphub.stack.processes import choose_port
 from tests.reliability import sabotage
 from tests.reliability.parts import (
     Database,
@@ -31,9 +30,10 @@ from tests.reliability.parts import (
     workers,
 )
 from tests.reliability.verdict import Entry, Row
+from tests.servers import free_port
 from tests.waiting import until
 
-_START_SECONDS = 90.0
+_START_SECONDS = 180.0
 ALIVE = "SELECT count(*) FROM jobs_worker WHERE seen_at > clock_timestamp() - interval '15 s'"
 
 # What a process left open whose end nobody has noticed yet: everybody has stopped, so this may judge at once.
@@ -138,7 +138,7 @@ class Hub:
     def _start_redis(self, stack: ExitStack) -> None:
         program = redis_server()
         assert program is not None
-        port = choose_port(20000 + secrets.randbelow(12000))
+        port = free_port()
         redis = Redis(program, self.folder, port)
         self._keep(stack, redis)
         self.environment["CELERY_BROKER_URL"] = redis.url
@@ -147,7 +147,7 @@ class Hub:
     def _start_programs(self, stack: ExitStack) -> None:
         environment = {name: value for name, value in self.environment.items() if name != "DATABASE_OWNER_URL"}
         for number in (1, 2):
-            port = choose_port(20000 + secrets.randbelow(12000))
+            port = free_port()
             here = {"BASE_URL": f"http://127.0.0.1:{port}", "PORT": str(port)}
             self._keep(stack, web(f"web-{number}", port, environment | here, self.folder))
             self.servers.append(here["BASE_URL"])

@@ -21,7 +21,7 @@ from mcphub.stack.processes import dies_with_parent, port_is_free
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 _STOP_SECONDS = 40.0
 
 

@@ -33,7 +33,7 @@ async def test_an_endless_body_is_cut_off_and_its_connection_closed() -> None:
     async with raw_server(drip) as port:
         with pytest.raises(TooLarge):
             await fetch(outbound(f"http://127.0.0.1:{port}/", max_bytes=1000))
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(gone.wait(), 30)
 
 
 async def test_a_decompression_bomb_is_refused_without_being_inflated(serve: Serve) -> None:
@@ -65,9 +65,9 @@ async def test_a_stalled_upstream_times_out_and_its_connection_is_closed(stall: 
         gone.set()
 
     async with raw_server(hang) as port:
-        with pytest.raises(TimedOut, match=r"within 0\.05 seconds"):
-            await fetch(outbound(f"http://127.0.0.1:{port}/", timeout=0.05))
-        await asyncio.wait_for(gone.wait(), 5)
+        with pytest.raises(TimedOut, match=r"within 0\.5 seconds"):
+            await fetch(outbound(f"http://127.0.0.1:{port}/", timeout=0.5))
+        await asyncio.wait_for(gone.wait(), 30)
 
 
 async def test_the_timeout_covers_all_hops_together(serve: Serve) -> None:
@@ -79,7 +79,7 @@ async def test_the_timeout_covers_all_hops_together(serve: Serve) -> None:
         return web.Response(status=302, headers={"Location": "/end"})
 
     with pytest.raises(TimedOut):
-        await fetch(outbound(f"http://127.0.0.1:{await serve(slower)}/", timeout=0.05))
+        await fetch(outbound(f"http://127.0.0.1:{await serve(slower)}/", timeout=0.5))
 
 
 async def test_cancelling_closes_the_socket() -> None:
@@ -97,4 +97,4 @@ async def test_cancelling_closes_the_socket() -> None:
         exchange.cancel()
         with pytest.raises(asyncio.CancelledError):
             await exchange
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(gone.wait(), 30)

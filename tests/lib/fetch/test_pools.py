@@ -55,9 +55,9 @@ async def test_the_least_recently_used_pool_is_closed_beyond_the_bound(monkeypat
     async with raw_server(talk) as port:
         for name in ("first", "second", "third"):
             await fetch(outbound(f"http://127.0.0.1:{port}/{name}", allow_hosts=LOOPBACK | {name}))
-        assert await asyncio.wait_for(closed.get(), 5) == b"/first"
+        assert await asyncio.wait_for(closed.get(), 30) == b"/first"
         await fetching.close()
-        assert {await asyncio.wait_for(closed.get(), 5) for _ in range(2)} == {b"/second", b"/third"}
+        assert {await asyncio.wait_for(closed.get(), 30) for _ in range(2)} == {b"/second", b"/third"}
 
 
 async def test_a_pool_that_makes_room_lives_until_its_exchange_is_done(
