@@ -3,8 +3,10 @@
 Nothing is cleaned up between tests: every test gets tenants of its own, and no tenant sees another.
 """
 
+import asyncio
 import contextlib
 import os
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
@@ -64,7 +66,7 @@ def _connections_come_back() -> Iterator[None]:
     """A thread of a test that keeps its connection takes it from every test that follows."""
     before = database.held_by_others()
     yield
-    until(lambda: database.held_by_others() <= before, within=5)
+    until(lambda: database.held_by_others() <= before)
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +109,20 @@ async def running() -> AsyncIterator[None]:
 
     async with lifespan():
         yield
+
+
+@pytest.fixture
+async def listening(running: None) -> None:
+    """News are heard on the tests' own event loop.
+
+    A test before may have ended the listener's session, which is only noticed while the loop runs, as it does now.
+    """
+    from lib import events
+
+    job = uuid.uuid4()
+    async with asyncio.timeout(30), events.watch(0, job) as own:
+        while (told := await own.get(0.05)) is None or told.kind == "resync":
+            await events.publish(events.Event(tenant_id=0, job_id=job, kind="progress"))
 
 
 @dataclass(frozen=True)

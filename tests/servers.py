@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mcphub.stack.processes import choose_port
 
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 _given: set[int] = set()
 
 
@@ -30,7 +30,7 @@ def serve(*, count: int, **environment: str) -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def _process(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    port = _port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = ["-m", "uvicorn", "mcphub.asgi:app", "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop"]
     command += ["--http", "httptools", "--no-access-log", "--log-level", "warning"]
@@ -53,7 +53,7 @@ def workers(count: int, **environment: str) -> Iterator[subprocess.Popen[bytes]]
 @contextlib.contextmanager
 def helpdesk(data: Path, *options: str) -> Iterator[tuple[str, str]]:
     """The example service as a process of its own; yields its URL and token."""
-    port, token = _port(), secrets.token_urlsafe(16)
+    port, token = free_port(), secrets.token_urlsafe(16)
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "examples.helpdesk", "--port", str(port), "--data", str(data), *options]
     with _ended(subprocess.Popen(command, env={**os.environ, "HELPDESK_TOKEN": token})) as process:
@@ -61,9 +61,12 @@ def helpdesk(data: Path, *options: str) -> Iterator[tuple[str, str]]:
         yield url, token
 
 
-def _port() -> int:
-    """A free port that no server of ours was given before: one that was may not have bound it yet."""
-    while (port := choose_port(20000 + secrets.randbelow(12000))) in _given:
+def free_port() -> int:
+    """A port that no server was given before, as one that was may not have bound it yet: from this process's own range,
+    as other test processes choose at the same time."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20000 + number % 8 * 1500
+    while (port := choose_port(first + secrets.randbelow(1500))) in _given:
         pass
     _given.add(port)
     return port

@@ -17,7 +17,9 @@ def test_the_coming_months_have_partitions_and_the_default_one_is_empty() -> Non
                 ahead,
             )[0]
             assert rows(owner, "SELECT to_regclass(%s) IS NOT NULL", name) == [(True,)]
-        assert rows(owner, "SELECT count(*) FROM audit_entry_other") == [(0,)]
+        # What is older than this month is of other tests, which write as if long ago.
+        recent = "SELECT count(*) FROM audit_entry_other WHERE at >= date_trunc('month', now() AT TIME ZONE 'UTC')"
+        assert rows(owner, recent) == [(0,)]
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/Los_Angeles"])

@@ -79,8 +79,8 @@ def test_a_call_cut_off_by_a_crash_is_marked_interrupted_exactly_once(cast: Cast
             age(str(entries.instance()), silent=False)
             return list(await asyncio.gather(sweep(), sweep(), sweep(), sweep()))
 
-    assert sum(asyncio.run(sweep_from_two_processes())) == 1
-    started, interrupted = ledger()
+    asyncio.run(sweep_from_two_processes())
+    started, interrupted = until(lambda: _both(ledger))
     assert (started.event, interrupted.event) == (Event.STARTED, Event.INTERRUPTED)
     assert (interrupted.call_id, interrupted.reason, interrupted.outcome) == (
         started.call_id,
@@ -89,6 +89,12 @@ def test_a_call_cut_off_by_a_crash_is_marked_interrupted_exactly_once(cast: Cast
     )
     assert sum(asyncio.run(sweep_from_two_processes())) == 0
     assert len(ledger()) == 2
+
+
+def _both(ledger: Ledger) -> list[Any]:
+    """The start and the end, once there are both: a process of the hub, which sweeps as well, may be at it."""
+    found = ledger()
+    return found if len(found) == 2 else []
 
 
 def test_a_living_process_keeps_its_calls(cast: Cast, ledger: Ledger) -> None:
@@ -102,7 +108,8 @@ def test_a_process_that_stalls_keeps_its_calls_however_silent_it_is(cast: Cast, 
         age(instance, silent=True)
         assert asyncio.run(look_for_the_dead()) == 0
         assert [one.event for one in ledger()] == [Event.STARTED]
-    assert asyncio.run(look_for_the_dead()) == 1
+    asyncio.run(look_for_the_dead())
+    assert until(lambda: _both(ledger))[1].event == Event.INTERRUPTED
 
 
 def test_a_process_holds_its_lock_again_with_a_sign_of_life_after_a_restart_of_postgres() -> None:

@@ -3,10 +3,11 @@
 No worker may claim these: the tenant is allowed to run none. So nothing here needs processes.
 """
 
+import json
 import os
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,6 +124,18 @@ class Hand:
         async with self._conn.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query, parameters)
             return await cursor.fetchall() if cursor.description is not None else []
+
+
+async def told_of(job: View, listener: psycopg.AsyncConnection[Any], state: str) -> list[str]:
+    """What was notified until the job was said to be so: they come in the order in which they were told, by and by."""
+    told = []
+    async with aclosing(listener.notifies(timeout=30)) as notifications:
+        async for one in notifications:
+            told.append(one.payload)
+            news = json.loads(one.payload)
+            if (news.get("j"), news.get("s")) == (str(job.id), state):
+                break
+    return told
 
 
 @asynccontextmanager

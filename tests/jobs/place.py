@@ -120,12 +120,10 @@ class Placed:
         return str(getattr(block, "text", block))
 
     def holder(self) -> int:
-        """The pid of the process that runs it."""
+        """The pid of the process that runs it; which says only now and then that it is there."""
+        asked = "SELECT w.pid FROM jobs_worker w JOIN jobs_job j ON j.holder = w.id WHERE j.id = %s"
         with as_owner() as conn:
-            found = rows(
-                conn, "SELECT w.pid FROM jobs_worker w JOIN jobs_job j ON j.holder = w.id WHERE j.id = %s", self.id
-            )
-        return int(found[0][0])
+            return int(until(lambda: rows(conn, asked, self.id))[0][0])
 
     def ask_to_stop(self) -> str:
         with as_app() as conn:

@@ -18,7 +18,7 @@ from policy.models import Limit, Per
 from policy.values import Refusal
 from tests import database
 from tests.cast import Cast
-from tests.jobs.desk import FOLLOWING, Desk, Hand, desk, hand, keep_workers_away
+from tests.jobs.desk import FOLLOWING, Desk, Hand, desk, hand, keep_workers_away, told_of
 from tools.values import ABSENT, Audio, Embedded, Image, ResourceLink, Result, Text
 
 SECRET = "hunter2-and-more"
@@ -167,7 +167,7 @@ async def test_no_notification_carries_content(scene: Scene, running: None) -> N
         fence = await worker.begin(job)
         await rows.cancel(scene.uma.caller, str(job.id))
         await worker.finish(job, fence, "cancelled", Result.of_text(SECRET))
-        told = [note.payload async for note in listener.notifies(timeout=5, stop_after=1)]
+        told = await told_of(job, listener, "cancelled")
     assert len([payload for payload in told if str(job.id) in payload]) >= 2
     assert not [payload for payload in told if SECRET in payload or "uma" in payload]
 

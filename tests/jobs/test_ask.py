@@ -16,7 +16,7 @@ from jobs.models import State
 from jobs.values import View
 from tests.cast import Cast
 from tests.functions import NAME
-from tests.jobs.desk import Desk, Hand, desk, hand, keep_workers_away
+from tests.jobs.desk import Desk, Hand, desk, hand, keep_workers_away, told_of
 from tools import calls, functions
 from tools.calls import Ready
 from tools.errors import ToolError
@@ -207,7 +207,7 @@ async def test_news_of_a_job_that_asks_and_its_entries_say_nothing_of_what_it_as
         await until(worker, job, State.INPUT)
         await answer(scene.uma, job, {"name": ACCEPTED, "size": {"action": "decline"}})
         await waiting
-        news = [one.payload async for one in listener.notifies(timeout=5, stop_after=2) if str(job.id) in one.payload]
+        news = [one for one in await told_of(job, listener, "running") if str(job.id) in one]
         entries = await worker.rows("SELECT e::text AS said FROM audit_entry e WHERE subject = %s", f"job {job.id}")
     assert len(news) == 2
     for said in (*news, *(row["said"] for row in entries)):

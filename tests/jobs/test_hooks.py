@@ -268,12 +268,11 @@ def test_one_hook_is_given_a_few_at_a_time(scene: Scene) -> None:
     cast = scene.front.cast
     for _ in range(6):
         end(scene.front.job(cast.uma))
-    with as_owner() as conn:
-        # Far from now, so that no process of the hub takes them.
-        conn.execute("UPDATE jobs_delivery SET due_at = now() + interval '1 h' WHERE hook_id = %s", [scene.hook.pk])
-        with conn.transaction(force_rollback=True):
-            conn.execute("UPDATE jobs_delivery SET due_at = now() WHERE hook_id = %s", [scene.hook.pk])
-            taken = [tenant for _, tenant in rows(conn, "SELECT * FROM jobs_due(1000, 4, 60)")]
+    with as_owner() as conn, conn.transaction(force_rollback=True):
+        # As they were made: a process of the hub may have taken some of them by now.
+        again = "UPDATE jobs_delivery SET state = 'waiting', due_at = now() WHERE hook_id = %s"
+        conn.execute(again, [scene.hook.pk])
+        taken = [tenant for _, tenant in rows(conn, "SELECT * FROM jobs_due(1000, 4, 60)")]
     assert taken.count(cast.acme.pk) == 4
 
 
@@ -329,7 +328,7 @@ async def test_nothing_is_sent_for_a_tenant_that_is_switched_off(
 
 def test_the_web_servers_deliver_by_themselves(hub: list[str], scene: Scene, listener: Receiver) -> None:
     end(scene.job)
-    until(lambda: scene.delivery().state == "delivered", within=25)
+    until(lambda: scene.delivery().state == "delivered")
     assert len(listener.messages) == 1
 
 

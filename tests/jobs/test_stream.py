@@ -160,13 +160,13 @@ class Browser:
         await stream.stream(self.scope, self.receive, self.send, self.slug, str(job.id))
 
     async def heard(self, what: bytes) -> None:
-        async with asyncio.timeout(10), self._wrote:
+        async with asyncio.timeout(30), self._wrote:
             await self._wrote.wait_for(lambda: any(what in one for one in self.sent))
 
 
 async def over(*follows: asyncio.Task[None]) -> None:
     """By themselves: a stream takes a cancellation, as of a timeout, for the end of its server."""
-    done, _ = await asyncio.wait(follows, timeout=10)
+    done, _ = await asyncio.wait(follows, timeout=30)
     assert len(done) == len(follows)
     await asyncio.gather(*follows)
 
@@ -217,7 +217,7 @@ def _revoke(cast: Cast, key: APIKey) -> None:
 
 
 async def test_fifty_streams_read_nothing_while_only_progress_is_made(
-    running: None, cast: Cast, secret: tuple[APIKey, str], job: Placed, monkeypatch: pytest.MonkeyPatch
+    listening: None, cast: Cast, secret: tuple[APIKey, str], job: Placed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = []
 

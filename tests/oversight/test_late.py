@@ -43,13 +43,13 @@ async def _ready(entered: Enter, offered: Catalog, name: str) -> calls.Ready:
     return made
 
 
-@pytest.mark.usefixtures("running")
+@pytest.mark.usefixtures("listening")
 async def test_it_is_not_run(tool: Tool, entered: Enter) -> None:
     offered = await catalog(entered.caller.tenant_id, entered.version)
     late, other = await _ready(entered, offered, "echo"), await _ready(entered, offered, "shout")
     async with events.watch(events.EVERY_TENANT, events.NO_JOB) as news:
         await asyncio.to_thread(_throw, tool)
-        assert await news.get(5) is not None
+        assert await news.get(30) is not None
     ended = await calls.execute(late)
     assert isinstance(ended, Refusal)
     assert (ended.reason, "It was not run." in ended.message) == ("killed", True)
