@@ -1,7 +1,6 @@
 """Holding a call until a second person releases it."""
 
 import asyncio
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -11,14 +10,11 @@ from jobs.values import Accepted
 from lib.html import MOST_SHOWN
 from lib.ids import uuid7
 from policy.values import Refusal, Reviewers
-from tenants.models import Role
 from tools import calls
 from tools.catalog import Lasting, LiveTool
 
 MOST_WAITING = 20
 """Calls of one member that wait for reviewers at the most, whatever they are."""
-USUAL_ROLES = (Role.APPROVER, Role.OWNER, Role.ADMIN)
-"""Who decides where a rule names nobody."""
 _KEEP = 24 * 3600.0
 _REPLAY = 900.0
 _PATIENCE = 3600.0
@@ -72,15 +68,11 @@ def lasting_of(tool: LiveTool) -> Lasting:
     )
 
 
-def roles_that_decide(named: Reviewers) -> Collection[str]:
-    return named.roles if named.roles or named.groups else USUAL_ROLES
-
-
 def _review(pending: calls.Pending) -> dict[str, Any]:
     """The approval's columns, as `jobs_accept` takes them."""
     decision, ready = pending.decision, pending.ready
     named = decision.reviewers or _NOBODY_NAMED
-    roles = roles_that_decide(named)
+    roles, groups = named.people
     return {
         "id": str(uuid7()),
         "most": MOST_WAITING,
@@ -91,6 +83,6 @@ def _review(pending: calls.Pending) -> dict[str, Any]:
         "message": decision.message[:500],
         "found": sorted(decision.found),
         "roles": sorted(roles),
-        "groups": sorted(named.groups),
+        "groups": sorted(groups),
         "minutes": named.minutes,
     }

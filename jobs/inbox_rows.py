@@ -14,9 +14,9 @@ import orjson
 from django.db.models import Count, Q, QuerySet
 
 from jobs import approvals
-from jobs.held import USUAL_ROLES
 from jobs.models import Approval, Note
 from lib import db
+from policy.values import USUAL_REVIEWERS
 from tenants import queries as tenant_queries
 from tenants.models import Group, Member, User
 from tenants.queries import READERS
@@ -77,7 +77,7 @@ def reach(user: User) -> Reach:
         reads = Q(tenant_id=member.tenant_id) if member.role in READERS else _NOBODY
         knows |= reads | Q(member_id=member.pk)
         sees |= reads | theirs
-        reviews = reviews or member.role in USUAL_ROLES or bool(groups)
+        reviews = reviews or member.role in USUAL_REVIEWERS or bool(groups)
     if user.is_superuser:
         sees = Q(tenant_id__in=tenant_queries.tenants_reached_by(user.pk))
     return Reach(decides=decides, knows=knows | decides, sees=sees | decides, reviews=reviews)

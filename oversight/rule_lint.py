@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from jobs.held import roles_that_decide
 from policy.rules import Spec, changes
 from policy.rules.matching import STRICTNESS, fitting, globs
 from policy.rules.spec import What, Who
@@ -134,11 +133,11 @@ def _reviewers(rule: Spec, around: Surroundings) -> Iterator[str]:
     """Groups that are not there, and too few people who could say yes, as nobody does to a call of their own."""
     if rule.effect is not Effect.REVIEW:
         return
-    named = rule.reviewers.value() if rule.reviewers else Reviewers()
-    for name in sorted(named.groups - set(around.groups)):
+    roles, groups = (rule.reviewers.value() if rule.reviewers else Reviewers()).people
+    for name in sorted(groups - set(around.groups)):
         yield f"There is no group {name}, so that nobody in it can say yes."
-    people = {one for role in roles_that_decide(named) for one in around.roles.get(role, ())}
-    people |= {one for name in named.groups for one in around.groups.get(name, ())}
+    people = {one for role in roles for one in around.roles.get(role, ())}
+    people |= {one for name in groups for one in around.groups.get(name, ())}
     if not people:
         yield "Nobody could say yes to what it holds."
     elif len(people) == 1:

@@ -77,12 +77,38 @@ class Window:
     seconds: int
 
 
+USUAL_REVIEWERS: Final = frozenset({"approver", "owner", "admin"})
+"""The roles that decide where a rule names nobody."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reviewers:
+    """Who may release a held call, and for how many minutes it is held."""
+
+    roles: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    minutes: int = 60
+
+    @property
+    def people(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The roles and the groups of those who decide."""
+        return (self.roles if self.roles or self.groups else USUAL_REVIEWERS), self.groups
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreed:
-    """What people have said yes to so far, to exactly this call: this version, these arguments, this caller."""
+    """What people have said yes to so far, to exactly this call: this version, these arguments, this caller.
+
+    reviewers: whose approval it was; None for one that counts whoever is asked, as an owner's who broke the glass.
+    """
 
     confirmed: bool = False
     approved: bool = False
+    reviewers: Reviewers | None = None
+
+    def releases(self, asked: Reviewers) -> bool:
+        """Whether that is the yes of those who are asked."""
+        return self.approved and (self.reviewers is None or self.reviewers.people == asked.people)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,15 +127,6 @@ class Facts:
     found: frozenset[str] = frozenset()
     gained: str = ""
     agreed: Agreed = Agreed()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reviewers:
-    """Who may release a held call, and for how many minutes it is held."""
-
-    roles: frozenset[str] = frozenset()
-    groups: frozenset[str] = frozenset()
-    minutes: int = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,7 +23,7 @@ def _changed(body: str, *edits: tuple[str, str]) -> str:
 
 
 # As before, but that a job keeps what people said yes to; that the same call joins a held job for as long as it is
-# held, of this version of the tool, for the same place, and by the same rule and reviewers unless nothing holds it now,
+# held, of this version of the tool, for the same place, and by the same reviewers unless nothing holds it now,
 # and then within the window from when it was approved; and that where a second person has to say yes, the job is held
 # with an approval, of which one member has so many waiting at the most. Its calls follow each other there, so that the
 # bound is exact. Who may decide is who could at that moment.
@@ -39,9 +39,9 @@ ACCEPT = _changed(
         """AND j.cancel_at IS NULL AND CASE WHEN j.state = 'awaiting_approval'
             THEN j.version_id = (given ->> 'version_id')::bigint AND (review IS NULL OR EXISTS (
                 SELECT FROM jobs_approval a,
-                    jsonb_to_record(review) AS r(rule text, destination text, roles text[], groups text[])
-                WHERE a.job_id = j.id AND (a.rule, a.destination, a.roles::text[], a.groups::text[])
-                    = (r.rule, r.destination, r.roles, r.groups)))
+                    jsonb_to_record(review) AS r(destination text, roles text[], groups text[])
+                WHERE a.job_id = j.id AND (a.destination, a.roles::text[], a.groups::text[])
+                    = (r.destination, r.roles, r.groups)))
             ELSE j.created_at > moment - make_interval(secs => replay) OR EXISTS (
                 SELECT FROM jobs_approval a WHERE a.job_id = j.id AND a.state = 'approved'
                 AND a.decided_at > moment - make_interval(secs => replay)) END""",

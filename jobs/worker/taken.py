@@ -16,7 +16,7 @@ from lib import db
 from lib.schema import SchemaError
 from lib.seal import SealError
 from policy.live import policy
-from policy.values import Agreed
+from policy.values import Agreed, Reviewers
 from tenants.caller import Caller
 from tools.calls import Ready
 from tools.catalog import LiveConnection, LiveTool, around, cleaner_of, make_live, open_connection
@@ -33,7 +33,8 @@ _MOST_TOOLS = 500
 _JOB: LiteralString = (
     "SELECT j.*, o.enabled AND o.live_id IS NOT NULL AND coalesce(c.enabled, true) AS offered, c.id AS has_connection,"
     " v.destination, c.base_url, t.catalog_version,"
-    " l.manifest_hash = v.manifest_hash AS unchanged, a.destination <> coalesce(c.base_url, '') AS moved"
+    " l.manifest_hash = v.manifest_hash AS unchanged, a.destination <> coalesce(c.base_url, '') AS moved,"
+    " a.roles AS reviewing_roles, a.groups AS reviewing_groups, a.broken <> '' AS glass_broken"
     " FROM jobs_job j JOIN tenants_tenant t ON t.id = j.tenant_id"
     " JOIN tools_version v ON v.id = j.version_id JOIN tools_tool o ON o.id = v.tool_id"
     " LEFT JOIN tools_version l ON l.id = o.live_id"
@@ -127,10 +128,20 @@ def _ready(claim: Claim, row: Mapping[str, Any], caller: Caller, tool: LiveTool,
             traceparent=row["trace"],
             tracestate=row["tracestate"],
         ),
-        agreed=Agreed(confirmed=row["agreed"] == "confirmed", approved=row["agreed"] == "approved"),
+        agreed=_agreed(row),
         accepted_at=row["created_at"],
         attempt=row["attempts"],
     )
+
+
+def _agreed(row: Mapping[str, Any]) -> Agreed:
+    """An approval is of those who were asked for it; an owner who broke the glass did so for everybody."""
+    if row["agreed"] != "approved":
+        return Agreed(confirmed=row["agreed"] == "confirmed")
+    if row["glass_broken"]:
+        return Agreed(approved=True)
+    reviewers = Reviewers(roles=frozenset(row["reviewing_roles"]), groups=frozenset(row["reviewing_groups"]))
+    return Agreed(approved=True, reviewers=reviewers)
 
 
 def _tool(

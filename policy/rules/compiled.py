@@ -185,9 +185,10 @@ class Rules:
         if spec.effect is Effect.DENY:
             return replace(decision, refusal=_refusal(spec, moment.caller))
         if spec.effect is Effect.REVIEW:
-            if facts.agreed.approved:
+            reviewers = spec.reviewers.value() if spec.reviewers else Reviewers()
+            if facts.agreed.releases(reviewers):
                 return replace(decision, effect=Effect.ALLOW)
-            return replace(decision, reviewers=spec.reviewers.value() if spec.reviewers else Reviewers())
+            return replace(decision, reviewers=reviewers)
         agreed = facts.agreed.confirmed or facts.agreed.approved
         if spec.effect is Effect.CONFIRM:
             return replace(decision, effect=Effect.ALLOW) if agreed else decision

@@ -8,7 +8,7 @@ import pytest
 from policy import actions as policy_actions
 from policy.models import Rule
 from tests.cast import Cast
-from tests.jobs.place import Placed, held_back
+from tests.jobs.place import Placed, held_back, marks
 from tests.jobs.review import HELD, Review, publish, review
 from tools import actions
 from tools.models import Connection
@@ -94,7 +94,6 @@ def rewrite(scene: Review, **fields: Any) -> None:
 
 
 CHANGED: dict[str, dict[str, Any]] = {
-    "by another rule": {"name": "Marks are looked at"},
     "for other roles": {"spec": {"what": {"tools": ["leave_a_mark"]}, "reviewers": {"roles": ["owner"]}}},
     "for another group": {"spec": {"what": {"tools": ["leave_a_mark"]}, "reviewers": {"groups": ["refunds"]}}},
 }
@@ -112,12 +111,30 @@ def test_the_same_call_that_is_held_otherwise_now_does_not_join_the_one_that_wai
     assert (scene.approval(job).state, scene.approval(other).state) == ("waiting", "waiting")
 
 
+def test_who_would_not_be_asked_any_more_releases_nothing(scene: Review) -> None:
+    job = scene.call()
+    rewrite(scene, spec={"what": {"tools": ["leave_a_mark"]}, "reviewers": {"roles": ["owner"]}})
+    other = scene.call()
+    assert scene.decide(job, "approve", scene.cast.anna) == "done"
+    assert ended(job) == ("cancelled", "rules_changed")
+    assert scene.decide(other, "approve", scene.cast.olga) == "done"
+    assert ended(other)[0] == "succeeded"
+    assert marks(scene.path / "marks") == [1]
+
+
+def test_an_owner_who_breaks_the_glass_does_so_for_everybody(scene: Review) -> None:
+    job = scene.call()
+    rewrite(scene, spec={"what": {"tools": ["leave_a_mark"]}, "reviewers": {"groups": ["refunds"]}})
+    assert scene.decide(job, "break_glass", scene.cast.olga, reason="The customer waits") == "done"
+    assert ended(job)[0] == "succeeded"
+
+
 def test_the_same_call_joins_what_waits_when_only_its_time_changed_or_nothing_holds_it_any_more(
     cast: Cast, hub: list[str], tmp_path: Path
 ) -> None:
     scene = review(cast, hub[0], tmp_path, runs="background")
     job = scene.call()
-    rewrite(scene, spec={"what": {"tools": ["leave_a_mark"]}, "reviewers": {"minutes": 7}})
+    rewrite(scene, name="Marks are looked at", spec={"what": {"tools": ["leave_a_mark"]}, "reviewers": {"minutes": 7}})
     assert scene.call().id == job.id
     publish(cast, name="Nobody has to ask", effect="allow", priority=900)
     assert scene.call().id == job.id
