@@ -217,7 +217,7 @@ def test_what_nobody_decided_in_time_expires_and_cannot_be_approved_any_more(sce
     assert scene.decide(late, "approve", scene.cast.anna) == "already_decided"
     run_out(job)
     lapse()
-    row = job.row()
+    row = job.until("expired")
     assert (row["state"], row["reason"], scene.approval(job).state) == ("expired", "approval_expired", "expired")
     assert [event for event, _ in job.events()] == ["job.accepted", "job.held", "job.expired"]
     assert left(scene, "a") == left(scene, "b") == []

@@ -99,7 +99,7 @@ def under_way(host: Host, name: str, note: Path) -> Iterator[list[Answer]]:
     thread.start()
     until(note.exists)
     yield got
-    thread.join(10)
+    thread.join(30)
     assert not thread.is_alive(), "it was not stopped"
 
 

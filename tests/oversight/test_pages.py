@@ -245,7 +245,7 @@ def test_the_page_counts_calls_and_says_when_the_last_had_stopped(scene: Scene, 
     with under_way(scene.host(), "linger", note), scene.thrown(sort) as switch:
         staff = browser(scene.cast.staff)
         told = until(
-            lambda: found if "all stopped" in (found := staff.get(f"{LIST}{switch.pk}/live/").text) else "", within=5
+            lambda: found if "all stopped" in (found := staff.get(f"{LIST}{switch.pk}/live/").text) else "", within=20
         )
     assert re.search(r"all stopped after \d\.\d s", told)
 

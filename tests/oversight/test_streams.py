@@ -12,7 +12,7 @@ from tests.jobs.test_stream import frames
 from tests.oversight.scene import HELD, Scene
 from tests.waiting import until
 
-SOON = 2.0
+SOON = 10.0
 
 
 @pytest.mark.parametrize("sort", HELD)
