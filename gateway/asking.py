@@ -6,6 +6,7 @@ Then it is answered with `input_required`, and the host sends it again with the 
 """
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -135,13 +136,36 @@ async def _gone_on(
     been read yet."""
     if isinstance(found, Refusal):
         return found
+    if isinstance(found, calls.Pending) and found.decision.effect is Effect.CONFIRM:
+        if asking.shows_forms and _suits_a_form(found.ready):
+            return await _by_form(asking, found, bound, earlier)
+        if asking.opens_links:
+            return await _by_link(asking, found)
+    if (refused := await _answered_with_no(asking, found, bound, earlier)) is not None:
+        return refused
     if isinstance(found, calls.Ready):
         return await jobs.start(found, report=asking.report, follow=asking.follow)
-    if found.decision.effect is Effect.CONFIRM and asking.shows_forms and _suits_a_form(found.ready):
-        return await _by_form(asking, found, bound, earlier)
-    if found.decision.effect is Effect.CONFIRM and asking.opens_links:
-        return await _by_link(asking, found)
     return await jobs.wait_for_yes(found, report=asking.report, follow=asking.follow)
+
+
+async def _answered_with_no(
+    asking: Asking, found: calls.Ready | calls.Pending, bound: Bound, earlier: Round | None
+) -> Refusal | None:
+    """The no to a question that is not put to this host any more, as the rules were changed meanwhile: it stays one.
+    The state of such a question is used up all the same."""
+    known = rounds.read(bound, asking.params) if earlier is None else earlier
+    if earlier is not None and not earlier.confirms:
+        return None  # what was answered is the preflight's
+    ready = found if isinstance(found, calls.Ready) else found.ready
+    reply = rounds.replies(asking.params, [CONFIRM]).get(CONFIRM)
+    with ExitStack() as ended:
+        ended.callback(ready.charged.settle, 0)
+        if isinstance(known, Round) and known.confirms and not await known.spend():
+            raise await _fault(ready, rounds.stale())
+        if reply is not None and reply.action != "accept":
+            return await calls.refuse(ready, confirming.said_no(ready.tool.name))
+        ended.pop_all()
+    return None
 
 
 def _suits_a_form(ready: calls.Ready) -> bool:

@@ -23,6 +23,8 @@ from tools.catalog import Catalog, LiveTool
 from tools.values import Origin, Report
 
 _PLAIN = frozenset({"name", "arguments", "_meta", "task", "inputResponses", "requestState"})
+_MORE = frozenset({"task", "inputResponses", "requestState"})
+"""What makes more of a call than running its tool."""
 _ENVELOPE = "io.modelcontextprotocol/"
 
 
@@ -63,7 +65,7 @@ async def call(visit: Visit, version: str, params: Mapping[str, Any], *, sieved:
     origin = visit.origin(meta, meta.get(f"{_ENVELOPE}clientInfo"))
     report = Reporter(visit, version, meta)
     try:
-        if name in _longer(visit.catalog) or "task" in params:
+        if name in _longer(visit.catalog) or not _MORE.isdisjoint(params):
             return await _longer_call(visit, version, params, origin, report, sieved=sieved)
         ended = await calls.run(
             visit.caller, name, params.get("arguments") or {}, catalog=visit.catalog, origin=origin, report=report

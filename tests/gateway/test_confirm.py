@@ -1,6 +1,7 @@
 """A call that its person has to say yes to, at a host that can ask them (2026-07-28)."""
 
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from policy.models import Limit
 from tests import tokens
 from tests.cast import Cast
-from tests.gateway.confirming import FORMS, LINKS, NO, YES, Noting, govern, noting, reason_of
+from tests.gateway.confirming import FORMS, LINKS, NEITHER, NO, YES, Noting, govern, noting, reason_of
 from tests.gateway.following import DECLARED, job_of
 from tests.host import Host
 from tests.jobs.desk import keep_workers_away
@@ -221,6 +222,64 @@ def test_what_is_denied_meanwhile_does_not_run(cast: Cast, uma: Noting) -> None:
     assert uma.lines == []
 
 
+def lifted(cast: Cast) -> None:
+    """Nothing is asked about any more."""
+    govern(cast, {"name": "open", "effect": "allow"})
+
+
+def test_a_no_stays_one_and_a_state_is_used_once_also_where_nothing_is_asked_any_more(cast: Cast, uma: Noting) -> None:
+    said_no, said_yes = uma.state(), uma.state()
+    lifted(cast)
+    assert reason_of(uma.answer(NO, said_no)) == "not_confirmed"
+    assert uma.answer(YES, said_no).error["data"]["reason"] == "invalid_answer"
+    assert uma.lines == []
+    assert not uma.answer(YES, said_yes).result["isError"]
+    assert uma.answer(YES, said_yes).error["data"]["reason"] == "invalid_answer"
+    assert uma.lines == ["hello"]
+    assert refused(cast) == ["not_confirmed", *["invalid_answer"] * 2]
+
+
+def test_so_it_does_where_a_preflight_asked_before(cast: Cast, host: Make, tmp_path: Path) -> None:
+    cast.tool(cast.acme, "greet_politely", read_only=False, destructive=True)
+    (tmp_path / "notes").touch()
+    own = host()
+    params = {"name": "greet_politely", "arguments": {"path": str(tmp_path / "notes")}, "_meta": FORMS}
+
+    def call(**more: Any) -> Any:
+        return own.request("tools/call", {**params, **more})
+
+    named = {"name": {"action": "accept", "content": {"name": "Ada"}}}
+    states = [
+        call(inputResponses=named, requestState=call().result["requestState"]).result["requestState"] for _ in range(2)
+    ]
+    lifted(cast)
+    assert reason_of(call(inputResponses=NO, requestState=states[0])) == "not_confirmed"
+    assert call(inputResponses=YES, requestState=states[0]).error["data"]["reason"] == "invalid_answer"
+    assert call(inputResponses=YES, requestState=states[1]).text == "Good day, Ada."
+    assert call(inputResponses=YES, requestState=states[1]).error["data"]["reason"] == "invalid_answer"
+
+
+def test_a_no_needs_no_state_and_is_not_passed_on_to_a_second_person(cast: Cast, uma: Noting) -> None:
+    state = uma.state()
+    lifted(cast)
+    assert reason_of(Noting(uma.host, uma.path, LINKS).call(inputResponses=NO)) == "not_confirmed"
+    govern(cast, {"name": "second", "effect": "review", "what": {"tools": ["note"]}})
+    assert reason_of(uma.answer(NO, state)) == "not_confirmed"
+    assert not calls(cast, cast.acme, "note", "job.held")
+    assert uma.lines == []
+
+
+def test_a_no_keeps_nothing_that_others_wait_for(cast: Cast, uma: Noting) -> None:
+    states = [uma.state() for _ in range(3)]
+    lifted(cast)
+    limited(cast, counts="concurrent", most=1)
+    for state in states:
+        assert reason_of(uma.answer(NO, state)) == "not_confirmed"
+    assert uma.answer(YES, states[0]).error["data"]["reason"] == "invalid_answer"
+    uma.call()
+    assert uma.lines == ["hello"]
+
+
 def test_a_yes_is_no_good_to_anybody_else(cast: Cast, uma: Noting, host: Make) -> None:
     for other in (host(cast.olga), host()):  # another member, and another key of the same
         assert uma.by(other).answer(YES, uma.state()).error["code"] == -32602
@@ -293,12 +352,15 @@ def test_a_yes_that_was_used_stays_so_when_postgres_crashes(uma: Noting) -> None
     assert uma.lines == ["hello"]
 
 
-def test_what_was_used_is_kept_for_as_long_as_it_could_be_presented(uma: Noting) -> None:
-    uma.answer(YES, uma.state())
+def test_what_was_used_is_kept_for_an_hour_longer_than_it_could_be_presented(cast: Cast) -> None:
+    long_over, just_over = uuid.uuid4(), uuid.uuid4()
     with as_owner() as conn:
-        conn.execute("INSERT INTO access_spent VALUES (gen_random_uuid(), now() - interval '61 minutes')")
+        for one, minutes in ((long_over, 61), (just_over, 1)):
+            query = "INSERT INTO access_spent VALUES (%s, now() - make_interval(mins => %s))"
+            conn.execute(query, [one, minutes])
         conn.execute("SELECT access_forget_spent()")
-        assert rows(conn, "SELECT min(until) > now(), count(*) > 0 FROM access_spent") == [(True, True)]
+        query = "SELECT id FROM access_spent WHERE id = ANY(%s)"
+        assert rows(conn, query, [long_over, just_over]) == [(just_over,)]
 
 
 def test_a_client_that_acts_for_itself_is_sent_no_form(cast: Cast, uma: Noting) -> None:
@@ -340,6 +402,22 @@ def test_what_a_host_could_not_show_whole_is_asked_on_a_page(cast: Cast, host: M
     cast.tool(cast.acme, "echo", input_schema=schema, read_only=False, destructive=True)
     told = host().request("tools/call", {"name": "echo", "arguments": long, "_meta": FORMS}).result
     assert told["_meta"]["mcphub/refusal"]["reason"] == "confirmation_needed"
+
+
+@pytest.mark.parametrize("shows", [FORMS, LINKS, NEITHER])
+@pytest.mark.parametrize(
+    "long", [{f"name {number}": number for number in range(12_000)}, {"text": "y" * 20_001}, {"y" * 100: "short"}]
+)
+def test_what_not_even_a_page_could_show_whole_is_refused(
+    cast: Cast, host: Make, shows: dict[str, Any], long: dict[str, Any]
+) -> None:
+    cast.tool(cast.acme, "echo", input_schema={"type": "object"}, read_only=False, destructive=True)
+    told = host().request("tools/call", {"name": "echo", "arguments": long, "_meta": shows})
+    assert reason_of(told) == "too_long_to_confirm"
+    assert "Send less, or in several calls." in told.text
+    assert "/confirm/" not in told.text
+    assert [one.reason for one in calls(cast, cast.acme, "echo", "call.refused")] == ["too_long_to_confirm"]
+    assert not calls(cast, cast.acme, "echo", "call.asked")
 
 
 def test_what_the_tool_knows_comes_first_and_no_name_passes_for_a_value(cast: Cast, host: Make) -> None:
