@@ -39,7 +39,7 @@ def confirm(request: HttpRequest, confirmation_id: uuid.UUID) -> HttpResponse:
     asked = _asked_of(request.user, confirmation_id)
     if request.method == "GET":
         return render(request, "jobs/confirm.html", _context(asked))
-    if request.POST.get("answer") == "no" or (request.POST.get("answer") == "yes" and _whole(asked)):
+    if request.POST.get("answer") == "no" or (request.POST.get("answer") == "yes" and _sheet(asked)):
         _answer(asked, request.POST["answer"], request)
     return redirect("confirm", confirmation_id)
 
@@ -93,11 +93,6 @@ def _sheet(asked: Confirmation) -> dict[str, Any] | None:
         return unseal_arguments(asked.arguments)
     except SealError:
         return None
-
-
-def _whole(asked: Confirmation) -> bool:
-    """Whether the page shows all that would be sent; nobody says yes to what they cannot see."""
-    return bool((_sheet(asked) or {}).get("whole"))
 
 
 def _state(asked: Confirmation) -> str:

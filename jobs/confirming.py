@@ -18,7 +18,7 @@ from psycopg import AsyncConnection
 from audit import entries
 from audit.models import Event
 from audit.writer import LedgerUnavailable, writer
-from jobs.intent import intent_of, sheet
+from jobs.intent import MOST_LINES, MOST_SHOWN, intent_of, sheet
 from jobs.sealed import seal_arguments
 from lib import db
 from lib.ids import uuid7
@@ -78,23 +78,24 @@ async def claim(pending: Pending, how: str = BY_PAGE) -> Yes | Open | Refusal:
     Raises LedgerUnavailable when it is not known to be.
     """
     ready = pending.ready
+    sealed = await asyncio.to_thread(_sealed, pending)  # long arguments are slow to write out
     try:
-        found = await _in_turn(pending, how)
+        found = await _in_turn(pending, how, sealed) if sealed else _too_long(ready.tool.name)
     except db.UNREACHABLE as problem:
         raise LedgerUnavailable("the question could not be recorded, and nothing was run") from problem
     return await calls.refuse(ready, found) if isinstance(found, Refusal) else found
 
 
-async def _in_turn(pending: Pending, how: str) -> Yes | Open | Refusal:
+async def _in_turn(pending: Pending, how: str, sealed: bytes) -> Yes | Open | Refusal:
     """The calls of one member one after the other. Who waits holds no connection, or it would take them from all."""
     for pause in _PAUSES:
-        if (found := await _claimed(pending, how)) is not None:
+        if (found := await _claimed(pending, how, sealed)) is not None:
             return found
         await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - it spreads load, it guards nothing
-    return await _claimed(pending, how) or _crowd(pending.ready.tool.name)
+    return await _claimed(pending, how, sealed) or _crowd(pending.ready.tool.name)
 
 
-async def _claimed(pending: Pending, how: str) -> Yes | Open | Refusal | None:
+async def _claimed(pending: Pending, how: str, sealed: bytes) -> Yes | Open | Refusal | None:
     """None while another call of the member is at it, here or on another server."""
     ready = pending.ready
     async with db.tenant_write(ready.caller.tenant_id) as conn:
@@ -103,7 +104,7 @@ async def _claimed(pending: Pending, how: str) -> Yes | Open | Refusal | None:
         )
         if await cursor.fetchone() != (True,):
             return None
-        found = await _found(conn, ready) or await _put(conn, pending)
+        found = await _found(conn, ready) or await _put(conn, pending, sealed)
         if isinstance(found, Open):
             await _record(conn, asked(ready, how, found.id))
         return found
@@ -159,7 +160,7 @@ async def _found(conn: AsyncConnection[Any], ready: Ready) -> Yes | Open | Refus
     return Yes(id=row[0], tenant_id=caller.tenant_id)
 
 
-async def _put(conn: AsyncConnection[Any], pending: Pending) -> Open | Refusal:
+async def _put(conn: AsyncConnection[Any], pending: Pending, sealed: bytes) -> Open | Refusal:
     ready, caller, said = pending.ready, pending.ready.caller, _why(pending)
     cursor = await conn.execute(
         "SELECT count(*) FROM jobs_confirmation WHERE tenant_id = %s AND member_id = %s AND answer = ''"
@@ -183,7 +184,7 @@ async def _put(conn: AsyncConnection[Any], pending: Pending) -> Open | Refusal:
             ready.tool.name,
             ready.tool.subject.pin,
             bound_to(ready),
-            seal_arguments(sheet(intent_of(ready, said))),
+            sealed,
             said[:500],
             OPEN,
         ],
@@ -191,10 +192,25 @@ async def _put(conn: AsyncConnection[Any], pending: Pending) -> Open | Refusal:
     return made
 
 
+def _sealed(pending: Pending) -> bytes | None:
+    """What its page shows, sealed; None where that would not be all of it."""
+    shown = sheet(intent_of(pending.ready, _why(pending)))
+    return None if shown is None else seal_arguments(shown)
+
+
 def _why(pending: Pending) -> str:
     """Why the person is asked: what a rule says, and first what the tool can do and could not when they let it in."""
     gained, said = pins.gained(pending.ready.caller, pending.ready.tool), pending.decision.message
     return said if gained in said else f"{gained} {said}".strip()
+
+
+def _too_long(tool: str) -> Refusal:
+    return Refusal(
+        reason="too_long_to_confirm",
+        message=f"{tool} was not run: the person it works for has to say yes to exactly this call first, and it is "
+        f"more than they could be shown ({MOST_LINES} arguments of {MOST_SHOWN:,} characters each, with short names). "
+        "Send less, or in several calls.",
+    )
 
 
 def _too_many(tool: str) -> Refusal:

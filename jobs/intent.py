@@ -18,8 +18,10 @@ from tools.catalog import LiveTool
 HIDDEN = "(hidden)"
 """Stands for an argument that is secret by the tool's schema."""
 _MOST_MESSAGE = 1500
-_MOST_SHOWN = 20_000
-_MOST_LINES = 200
+MOST_SHOWN = 20_000
+"""Characters of an argument that a page of ours shows."""
+MOST_LINES = 200
+"""Arguments that it shows."""
 _LEAST_LINE = 60
 _MOST_NAME = 64
 _MOST_LINE = 600
@@ -66,8 +68,13 @@ def intent_of(ready: Ready, said: str = "") -> Intent:
 
 def fits_a_message(intent: Intent) -> bool:
     """Whether a host's message can show all of it, so that a yes to that is a yes to everything."""
-    given = [_line(name, value, _MOST_LINE) for name, value in intent.arguments.items()]
-    return sum(map(len, given)) + len(given) <= _MOST_MESSAGE // 2 and not any(_CUT in line for line in given)
+    room = _MOST_MESSAGE // 2
+    for name, value in intent.arguments.items():
+        line = _line(name, value, _MOST_LINE)
+        room -= len(line) + 1
+        if room < 0 or _CUT in line:
+            return False
+    return True
 
 
 def message(intent: Intent) -> str:
@@ -85,10 +92,14 @@ def message(intent: Intent) -> str:
     return "\n".join([*asked, *lines, *tail])
 
 
-def sheet(intent: Intent) -> dict[str, Any]:
-    """For a page of ours: JSON with every argument as a text of its own, with its line breaks."""
-    shown = [[_named(name), _shown(value)] for name, value in list(intent.arguments.items())]
-    more = max(0, len(shown) - _MOST_LINES)
+def sheet(intent: Intent) -> dict[str, Any] | None:
+    """For a page of ours: JSON with every argument as a text of its own, with its line breaks. None where the page
+    could not show all of it, as nobody says yes to what they cannot see."""
+    if len(intent.arguments) > MOST_LINES:
+        return None
+    shown = [[_named(name), _shown(value)] for name, value in intent.arguments.items()]
+    if any(_CUT in text for pair in shown for text in pair):
+        return None
     return {
         "title": intent.title,
         "destructive": intent.destructive,
@@ -96,9 +107,7 @@ def sheet(intent: Intent) -> dict[str, Any]:
         "words": intent.words,
         "destination": intent.destination,
         "said": intent.said,
-        "arguments": shown[:_MOST_LINES],
-        "more": more,
-        "whole": not more and not any(_CUT in text for pair in shown for text in pair),
+        "arguments": shown,
         "unseen": _UNSEEN if _has_unseen(intent.arguments) else "",
     }
 
@@ -139,7 +148,7 @@ def _written(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    return _cut(marked(_cut(text, _MOST_SHOWN)), _MOST_SHOWN)
+    return _cut(marked(_cut(text, MOST_SHOWN)), MOST_SHOWN)
 
 
 def _one_line(text: str, most: int) -> str:
@@ -156,7 +165,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _has_unseen(value: Any) -> bool:
-    return marked(text := _written(value)[:_MOST_SHOWN]) != text
+    return marked(text := _written(value)[:MOST_SHOWN]) != text
 
 
 def _without(value: Any, hidden: frozenset[str]) -> Any:

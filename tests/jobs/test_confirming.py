@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import datetime
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Page
 
-from jobs import chores, confirm_pages, confirming
+from jobs import chores, confirm_pages, confirming, intent
 from jobs.confirming import OPEN
 from jobs.models import Confirmation
+from jobs.sealed import seal_arguments
 from policy.values import Refusal
 from tests.admin.conftest import SignIn, sign_in
 from tests.browser import opened
@@ -185,9 +187,9 @@ class Crowd:
     uma: Enter
     olga: Enter
 
-    async def pending(self, who: Enter) -> Pending:
+    async def pending(self, who: Enter, **more: Any) -> Pending:
         offered = await catalog(who.caller.tenant_id, who.version)
-        arguments = {"path": "/dev/null", "text": "hello"}
+        arguments = {"path": "/dev/null", "text": "hello", **more}
         found = await calls.prepare(who.caller, "note", arguments, catalog=offered, origin=Origin(via="cli"))
         assert isinstance(found, Pending)
         return found
@@ -203,7 +205,7 @@ class Crowd:
 
 @pytest.fixture
 def crowd(cast: Cast) -> Crowd:
-    noting(cast)
+    noting(cast, input_schema={"type": "object"})
     return Crowd(enter(cast, cast.uma), enter(cast, cast.olga))
 
 
@@ -227,6 +229,44 @@ async def test_whose_turn_does_not_come_is_told_to_call_again(
         told = await confirming.claim(mine)
     assert isinstance(told, Refusal)
     assert (told.reason, told.retryable) == ("too_many_questions", True)
+
+
+async def test_a_question_is_written_out_in_a_thread_before_it_is_the_calls_turn(
+    running: None, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = await crowd.pending(crowd.uma)
+    seen: list[tuple[bool, bool]] = []
+
+    def look(shown: dict[str, Any]) -> bytes:
+        with as_owner() as conn:
+            lock = "SELECT pg_try_advisory_xact_lock(hashtextextended('jobs_confirmation', %s))"
+            ((free,),) = rows(conn, lock, crowd.uma.caller.member_id)
+        seen.append((threading.current_thread() is threading.main_thread(), free))
+        return seal_arguments(shown)
+
+    monkeypatch.setattr(confirming, "seal_arguments", look)
+    assert isinstance(await confirming.claim(mine), confirming.Open)
+    assert seen == [(False, True)]
+
+
+async def test_of_very_many_arguments_no_more_are_written_out_than_could_be_shown(
+    running: None, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = await crowd.pending(crowd.uma, **{f"name{number}": number for number in range(12_000)})
+    few = await crowd.pending(crowd.uma, **{f"name{number}": number for number in range(intent.MOST_LINES - 2)})
+    written: list[str] = []
+
+    def name(one: str) -> str:
+        written.append(one)
+        return one
+
+    monkeypatch.setattr(intent, "_named", name)
+    assert not intent.fits_a_message(intent.intent_of(many.ready))
+    assert intent.sheet(intent.intent_of(many.ready)) is None
+    assert 0 < len(written) < 100
+    shown = intent.sheet(intent.intent_of(few.ready))
+    assert shown is not None
+    assert len(shown["arguments"]) == intent.MOST_LINES
 
 
 @pytest.mark.browser
