@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from access.models import Consent
 from access.standing import asked
 from audit import entries
 from audit.models import Entry, Event
@@ -210,6 +211,8 @@ def _wrote_credential(approval: Approval, user: User) -> bool:
     """Whether this person, before or since, made or changed what the call came with, and so could have made it: its
     key, its machine, or the outside issuer, which says who everybody is."""
     sort, _, number = approval.job.credential.partition(":")
+    if sort == "app":
+        sort, number = "client", str(Consent.objects.filter(pk=number).values_list("client_id", flat=True).first())
     subjects = {"key": f"access.APIKey:{number} ", "client": f"access.Client:{number} ", "outside": _ANY_ISSUER}
     if sort not in subjects:
         return False

@@ -113,7 +113,8 @@ def brief_of(approval: Approval, known: Q) -> Brief:
 
 def fits_a_page(arguments: Mapping[str, Any], schema: Any) -> bool:
     """Whether the page of its approval can show all of a call; nobody approves what they cannot see."""
-    return len(pretty(marked(without_secrets(arguments, secrets_of(schema))))) <= MOST_SHOWN
+    shown = without_secrets(arguments, secrets_of(schema))
+    return len(pretty(shown)) <= MOST_SHOWN and len(pretty(marked(shown))) <= MOST_SHOWN
 
 
 def sentence(version: Version, arguments: Mapping[str, Any] | None = None) -> str:
@@ -161,10 +162,12 @@ def marked(value: Any) -> Any:
         return disguise.marked(value)
     if isinstance(value, Mapping):
         found: dict[str, Any] = {}
+        alike: dict[str, int] = {}
         for name, one in value.items():
-            shown = disguise.marked(name)
+            plain = shown = disguise.marked(name)
             while shown in found:  # two names must not become one, or what is under the first would not be seen
-                shown += " "
+                alike[plain] = alike.get(plain, 1) + 1
+                shown = f"{plain} [{alike[plain]}]"
             found[shown] = marked(one)
         return found
     return [marked(one) for one in value] if isinstance(value, list) else value

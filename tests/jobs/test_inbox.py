@@ -1,5 +1,6 @@
 """The approvals inbox: what a reviewer sees, what is kept from others, and what the buttons do."""
 
+import itertools
 import re
 import uuid
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from jobs.brief import amounts, differences
+from jobs.brief import amounts, differences, marked
 from lib.html import MOST_SHOWN
 from tenants.models import Role, User
 from tests.admin.conftest import SignIn, sign_in
@@ -156,6 +157,27 @@ def test_a_model_hides_nothing_by_what_it_names_it(scene: Review, sign_in: SignI
     job = refund(scene, None, **{"token": "payload one", "x\u200b": "payload two", "x[U+200B]": "payload three"})
     shown = page(sign_in(scene.cast.anna), scene, job)
     assert all(one in shown for one in ("payload one", "payload two", "payload three"))
+
+
+def test_however_many_names_look_alike_each_is_shown_apart_and_takes_no_more_room_than_another(
+    scene: Review, sign_in: SignIn
+) -> None:
+    """A character that nobody sees, or how it is shown, in ten places of a name: there are 1,024 that look the same."""
+    ways = itertools.product(("\u200b", "[U+200B]"), repeat=10)
+    job = refund(scene, None, **{"".join(way): f"payload {number};" for number, way in enumerate(ways)})
+    shown = page(sign_in(scene.cast.anna), scene, job)
+    assert all(f"payload {number};" in shown for number in range(1024))
+    assert "are shown." not in shown
+
+
+def test_names_that_look_like_one_that_was_told_apart_are_told_apart_too() -> None:
+    names = ["a\u200b", "a[U+200B]", "a[U+200B] [2]", "a[U+200B] [2] [2]"]
+    assert sorted(marked(dict.fromkeys(names, 1))) == [
+        "a[U+200B]",
+        "a[U+200B] [2]",
+        "a[U+200B] [2] [2]",
+        "a[U+200B] [2] [2] [2]",
+    ]
 
 
 def test_what_is_too_long_for_the_list_is_approved_on_its_own_page(scene: Review, sign_in: SignIn) -> None:

@@ -6,10 +6,18 @@ from typing import Any
 
 import pytest
 
-from access.actions.clients import change_client, create_machine, disable_client, enable_client, rotate_secret
+from access.actions.clients import (
+    change_client,
+    create_client,
+    create_machine,
+    disable_client,
+    enable_client,
+    rotate_secret,
+)
 from access.models import AuthMethod, Client, OutsideIssuer
 from tenants import actions
 from tenants.models import Group, Member, Role, User
+from tests import tokens
 from tests.access.grants import basic, post
 from tests.cast import Cast
 from tests.host import Host
@@ -71,6 +79,40 @@ def test_nor_does_who_gave_it_a_new_secret_or_changed_it(
         secret = rotate_secret(made, actor=scene.cast.olga.username)  # the last one to have done so is somebody else
     if when == "before":
         job = call_by(scene, made, secret)
+    assert scene.decide(job, "approve", scene.cast.adam) == "own_call"
+    assert scene.decide(job, "approve", scene.cast.anna) == "done"
+
+
+def call_by_app(scene: Review, app: Client) -> Placed:
+    """Uma's, by an app that she let in."""
+    given = tokens.consent(scene.cast, scene.cast.uma, by=app)
+    with scene.cast.see(scene.cast.acme):
+        secret = tokens.token(given)
+    return held_of(Host(scene.base, scene.cast.acme.slug, secret).call(scene.tool.name, scene.arguments()))
+
+
+def app_of(scene: Review, actor: User) -> Client:
+    with scene.cast.see(scene.cast.acme):
+        return create_client(
+            scene.cast.acme, name="Desk", redirect_uris=["http://127.0.0.1/callback"], actor=actor.username
+        )
+
+
+def test_who_made_the_app_that_a_call_came_by_does_not_approve_it(scene: Review) -> None:
+    job = call_by_app(scene, app_of(scene, scene.cast.adam))
+    assert scene.decide(job, "approve", scene.cast.adam) == "own_call"
+    assert scene.decide(job, "approve", scene.cast.anna) == "done"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_nor_does_who_changed_it(scene: Review, when: str) -> None:
+    app = app_of(scene, scene.cast.olga)
+    if when == "after":
+        job = call_by_app(scene, app)
+    with scene.cast.see(scene.cast.acme):
+        renamed(app, scene.cast.adam.username)
+    if when == "before":
+        job = call_by_app(scene, app)
     assert scene.decide(job, "approve", scene.cast.adam) == "own_call"
     assert scene.decide(job, "approve", scene.cast.anna) == "done"
 
