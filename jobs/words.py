@@ -79,9 +79,9 @@ def result_of(job: View, slug: str) -> Result:
 
 
 def refusal_of(job: View, slug: str) -> Refusal | None:
-    """What was decided against running it after it was accepted; None where it ended in any other way. slug: of its
-    tenant."""
-    if job.state is not State.CANCELLED or job.reason not in _NOT_RUN:
+    """What was decided against running it after it was accepted; None where it ended in any other way, or was tried
+    before. slug: of its tenant."""
+    if job.state is not State.CANCELLED or job.reason not in _NOT_RUN or job.attempts > 1:
         return None
     said = why_nothing(job)
     if job.reason != "denied":
@@ -98,13 +98,14 @@ def why_nothing(job: View) -> str:
         case State.CANCELLED if job.reason == "standing_lost":
             return f"{job.tool} was not run to its end: its caller may no longer use it. Ask an admin of the tenant."
         case State.CANCELLED if job.reason == "destination_changed":
-            return (
-                f"{job.tool} was not run: it leads elsewhere than when it was called. Call it again, so that where it "
-                "leads now counts; if that ends the same way, ask an admin of the tenant to publish it anew."
+            return _not_run(
+                job,
+                "it leads elsewhere than when it was called. Call it again, so that where it leads now counts; if that "
+                "ends the same way, ask an admin of the tenant to publish it anew.",
             )
         case State.CANCELLED if job.reason in _NOT_RUN:
             because = f" They said: {job.message}" if job.reason == "approval_denied" and job.message else ""
-            return f"{job.tool} was not run: {_NOT_RUN[job.reason]}{because}"
+            return _not_run(job, f"{_NOT_RUN[job.reason]}{because}")
         case State.CANCELLED if job.reason == "killed":
             begun = "It may have taken partial effect." if job.attempts else "It was not run."
             return f"An admin stopped {job.tool}. {begun} Do not call it again; tell the person."
@@ -130,6 +131,14 @@ def why_nothing(job: View) -> str:
             return f"{job.tool} did not start in time and was not run. Call it again, perhaps later."
     said = (job.error or {}).get("message")
     return f"{said}" if said else f"{job.tool} failed inside the hub, job {job.id}; an admin can look it up."
+
+
+def _not_run(job: View, because: str) -> str:
+    """For what was decided against when an attempt was to begin; an earlier one may have run."""
+    if job.attempts <= 1:
+        return f"{job.tool} was not run: {because}"
+    begun = "An earlier attempt may have taken effect; check before it is called again."
+    return f"{job.tool} was not run again: {because} {begun}"
 
 
 def facts(job: View) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from policy.models import Limit
 from tests.cast import Cast
 from tests.gateway.confirming import FORMS, govern
-from tests.gateway.following import CORE, end, get, lasting, listening, start, waiting
+from tests.gateway.following import CORE, change, end, get, lasting, listening, start, waiting
 from tests.host import MODERN, REVISIONS, Answer, Host
 from tests.ledger import calls
 from tests.waiting import until
@@ -92,6 +92,28 @@ def test_a_job_that_a_rule_kept_from_running_says_where_to_ask_wherever_it_is_fo
     url = f"{modern.base}/api/v1/t/{modern.slug}/jobs/{job_id}/"
     for where in (url, f"{url}result/"):
         assert client.get(where, headers={"authorization": f"Bearer {modern.key}"}).json()["ask_at"] == said["askAt"]
+
+
+@pytest.mark.parametrize("reason", ["denied", "rules_changed", "tool_changed", "destination_changed"])
+def test_a_job_that_was_kept_from_running_again_does_not_pass_for_one_that_never_ran(
+    cast: Cast, host: Make, client: httpx2.Client, reason: str
+) -> None:
+    lasting(cast)
+    own, core = host(), host(revision=CORE)
+    once, again, other = start(own, text="once"), start(own, text="again"), start(core, text="other")
+    for tried in (again, other):
+        change(tried, "attempts = 1")
+    for one in (once, again, other):
+        end(one, "cancelled", None, reason=reason)
+    assert "was not run: " in get(own, once)["statusMessage"]
+    said = get(own, again)
+    assert "was not run again: " in said["statusMessage"]
+    assert "An earlier attempt may have taken effect" in said["statusMessage"]
+    assert "mcphub/refusal" not in said["_meta"]
+    asked = core.request("tasks/result", {"taskId": other["taskId"]}).error
+    assert ("was not run again: " in asked["message"], asked["data"].get("reason")) == (True, reason)
+    url = f"{own.base}/api/v1/t/{own.slug}/jobs/{again['taskId']}/"
+    assert client.get(url, headers={"authorization": f"Bearer {own.key}"}).json()["ask_at"] is None
 
 
 def test_who_waits_for_such_a_job_gets_the_refusal_itself(cast: Cast, host: Make) -> None:
