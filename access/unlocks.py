@@ -41,7 +41,9 @@ class Difference:
     lines: Sequence[tuple[str, str]]
 
 
-Provider = Callable[[Caller], Sequence[Unlocked]]
+ToolsOf = Callable[[Caller], Sequence[Unlocked]]
+"""The live tools of one tenant for one of its callers, by what was read of it once."""
+Provider = Callable[[int], ToolsOf]
 Differ = Callable[[int, str, str], Sequence[Difference]]
 
 _providers: list[Provider] = []
@@ -54,11 +56,13 @@ def register(provider: Provider, differ: Differ) -> None:
     _differs.append(differ)
 
 
-def of(caller: Caller) -> list[Unlocked]:
-    """Every live tool of the caller's tenant that is no secret to them, with the scopes it needs, by name. Runs inside
-    that tenant's scope."""
-    found = [unlocked for provider in _providers for unlocked in provider(caller)]
-    return sorted(found, key=lambda unlocked: unlocked.tool)
+def of(tenant_id: int) -> ToolsOf:
+    """Every live tool of the tenant that is no secret to a caller, with the scopes it needs, by name. Runs inside that
+    tenant's scope."""
+    found = [provider(tenant_id) for provider in _providers]
+    return lambda caller: sorted(
+        (unlocked for tools_of in found for unlocked in tools_of(caller)), key=lambda unlocked: unlocked.tool
+    )
 
 
 def since(tenant_id: int, tool: str, digest: str) -> list[Difference]:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-from access.unlocks import Difference, Unlocked
+from access.unlocks import Difference, ToolsOf, Unlocked
 from policy.queries import rules_of
 from policy.values import Effect
-from tenants.caller import Caller
 from tenants.pins import sort_of
 from tools.actions import values
 from tools.catalog import subject_of
@@ -25,13 +24,13 @@ _ASKS: Final[Mapping[frozenset[Effect], tuple[str, str]]] = {
 """What is said of a tool some calls of which wait for somebody: where all of them do, and where some do."""
 
 
-def unlocked(caller: Caller) -> list[Unlocked]:
-    """The live tools of the caller's tenant as their published versions describe them, but for those that a rule makes
-    a secret of. Runs inside the tenant's scope."""
-    tools = Tool.objects.filter(tenant_id=caller.tenant_id, enabled=True).select_related("live__connection")
-    rules = rules_of(caller.tenant_id)
-    found = ((tool.live, subject_of(vars(tool.live))) for tool in tools if tool.live is not None)
-    return [
+def unlocked(tenant_id: int) -> ToolsOf:
+    """The live tools of a tenant as their published versions describe them, but for those that a rule makes a secret
+    of. Runs inside the tenant's scope."""
+    tools = Tool.objects.filter(tenant_id=tenant_id, enabled=True).select_related("live__connection")
+    found = [(tool.live, subject_of(vars(tool.live))) for tool in tools if tool.live is not None]
+    rules = rules_of(tenant_id)
+    return lambda caller: [
         Unlocked(
             tool=version.name,
             title=version.title or version.name,

@@ -1,5 +1,6 @@
 """Connected apps: what a person has let programs do, and taking it back."""
 
+from functools import cache
 from typing import Any
 
 from django.contrib import messages
@@ -24,8 +25,9 @@ def connected_apps(request: HttpRequest) -> HttpResponse:
     """A card for each program that may act for the reader, and their API keys."""
     consents = queries.connections_of(_reader(request))
     words = queries.scope_words(consent.tenant_id for consent in consents)
+    read = cache(unlocks.of)  # a tenant's tools and rules are read once, however many programs may use them
     context = {
-        "cards": [_card(consent, words) for consent in consents],
+        "cards": [_card(consent, words, read) for consent in consents],
         "teams": queries.teams_of(_reader(request)),
         "keys": [(key, when(key.last_used_at)) for key in queries.keys_of(_reader(request))],
     }
@@ -69,9 +71,9 @@ def revoke_all_apps(request: HttpRequest) -> HttpResponse:
     return redirect("connected-apps")
 
 
-def _card(consent: Consent, words: dict[tuple[int, str], str]) -> dict[str, Any]:
+def _card(consent: Consent, words: dict[tuple[int, str], str], read: unlocks.Provider) -> dict[str, Any]:
     name = name_of(consent.client)
-    found = queries.changes_of(consent)
+    found = queries.changes_of(consent, read)
     return {
         "consent": consent,
         "name": name,

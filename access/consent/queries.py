@@ -1,6 +1,6 @@
 """What the consent page and the connected apps read. All of it runs inside the scope of the tenants concerned."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.db.models import Q
 from django.utils import timezone
@@ -55,13 +55,17 @@ def offer_for(member: Member, asked: Asked, host: Host, old: Consent | None) -> 
     )
 
 
-def tools_of(consent: Consent) -> list[Unlocked]:
-    """The live tools of its tenant that are no secret to its member, by its client."""
-    return _tools(consent.member, consent.client, consent)
+def tools_of(consent: Consent, read: unlocks.Provider = unlocks.of) -> Sequence[Unlocked]:
+    """The live tools of its tenant that are no secret to its member, by its client. read: for who asks about many,
+    one that remembers."""
+    return _tools(consent.member, consent.client, consent, read)
 
 
-def _tools(member: Member, client: Client, consent: Consent | None) -> list[Unlocked]:
-    return unlocks.of(caller_of(member, credential=f"app:{consent.pk if consent else 0}", client=client.name))
+def _tools(
+    member: Member, client: Client, consent: Consent | None, read: unlocks.Provider = unlocks.of
+) -> Sequence[Unlocked]:
+    caller = caller_of(member, credential=f"app:{consent.pk if consent else 0}", client=client.name)
+    return read(member.tenant_id)(caller)
 
 
 def _given(old: Consent) -> offer.Given:
@@ -92,9 +96,9 @@ def connection_of(user_id: int, consent_id: int) -> Consent | None:
     return found.filter(pk=consent_id, member__user_id=user_id).first()
 
 
-def changes_of(consent: Consent) -> list[changed.Changed]:
+def changes_of(consent: Consent, read: unlocks.Provider) -> list[changed.Changed]:
     """The tools that are not what the consent was given for."""
-    covered = [tool for tool in tools_of(consent) if tool.scopes.issubset(consent.scopes)]
+    covered = [tool for tool in tools_of(consent, read) if tool.scopes.issubset(consent.scopes)]
     return changed.since(pins.read(consent.pins), covered)
 
 

@@ -8,11 +8,14 @@ import pytest
 from django.db import connection
 from django.test import Client as Browser
 
+import policy.queries
 from access.actions.consents import revoke_consents_of_client
 from access.models import Consent, Grant
 from audit.entries import instance
+from policy.rules import Rules, compiled
 from tests.access.asking import Asking, asking, furnish
 from tests.cast import Cast
+from tests.gateway.confirming import govern
 from tests.person import words
 from tests.tokens import described
 
@@ -77,6 +80,25 @@ def test_a_card_says_what_may_do_what_and_what_it_did(acme: Cast) -> None:
     assert shown == ["wrong_tool", "tool_5", "tool_4", "tool_3", "tool_2"]
     assert "error" in said.split("wrong_tool")[1].split("tool_5")[0]
     assert "tool_of_" not in said
+
+
+def test_the_rules_of_a_tenant_are_made_ready_once_however_many_programs_it_lets_in(
+    acme: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    govern(acme, {"name": "open", "effect": "allow"})
+    ask = _connected(acme)
+    _connected(acme, client=described(name="Second"))
+    made: list[int] = []
+
+    def ready(row: Any) -> Rules:
+        made.append(row["tenant_id"])
+        return compiled(row)
+
+    monkeypatch.setattr(policy.queries, "compiled", ready)
+    said = _says(ask)
+    assert "Acme Desk uses Acme" in said
+    assert "Second uses Acme" in said
+    assert made == [acme.acme.pk]
 
 
 def test_an_empty_page_says_what_will_be_here_and_how(acme: Cast) -> None:
