@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
@@ -50,9 +50,14 @@ class _Level:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Selection:
-    """The rules that nothing in who and what keeps from calls of one tool by one kind of caller."""
+    """The rules that nothing in who and what keeps from calls of one tool by one kind of caller.
+
+    levels: by priority. steps: the same, with levels that change no arguments taken together, as of rules that see the
+    same arguments the first that matches decides, whatever its priority.
+    """
 
     levels: tuple[_Level, ...]
+    steps: tuple[_Level, ...]
     counting: tuple[Matcher, ...]
     hidden: bool
 
@@ -162,11 +167,11 @@ class Rules:
     def _judged(self, moment: Moment) -> tuple[Decision, Matcher | None]:
         """The decision, and the rule that made it."""
         changed: list[str] = []
-        for level in self._selection(moment.caller, moment.subject).levels:
+        for step in self._selection(moment.caller, moment.subject).steps:
             # Rules of one priority see the same arguments, whether they decide or transform.
-            decider = level.decider(moment)
-            if level.transforms:
-                changed += _transform(moment, [one for one in level.transforms if one.matches(moment)])
+            decider = step.decider(moment)
+            if step.transforms:
+                changed += _transform(moment, [one for one in step.transforms if one.matches(moment)])
             if decider is not None:
                 return self._decided(moment, decider, tuple(changed)), decider
         return self._by_default(moment, tuple(changed)), None
@@ -277,9 +282,23 @@ def _selected(fit: Sequence[Matcher]) -> _Selection:
     first = next((level.deciders for level in levels if level.deciders), ())
     return _Selection(
         levels=tuple(levels),
+        steps=tuple(_merged(levels)),
         counting=tuple(one for one in fit if one.spec.before is not None),
         hidden=any(one.spec.secret for one in first),
     )
+
+
+def _merged(levels: Iterable[_Level]) -> Iterator[_Level]:
+    waiting: tuple[Matcher, ...] = ()
+    for level in levels:
+        if level.transforms:
+            yield from [_Level(deciders=waiting, transforms=())] if waiting else []
+            yield level
+            waiting = ()
+        else:
+            waiting += level.deciders
+    if waiting:
+        yield _Level(deciders=waiting, transforms=())
 
 
 def _transform(moment: Moment, matching: Sequence[Matcher]) -> list[str]:
