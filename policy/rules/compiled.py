@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pydantic import ValidationError as Unfit
 
@@ -36,13 +36,24 @@ class Outlook:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Level:
-    """Rules of one priority that may match. deciders: the strictest first. transforms: in the order of their names."""
+    """Rules of one priority that may match. deciders: the strictest first; unsought: those of them that may match where
+    inspection found nothing. transforms: in the order of their names."""
 
     deciders: tuple[Matcher, ...]
+    unsought: tuple[Matcher, ...]
     transforms: tuple[Matcher, ...]
 
+    @classmethod
+    def of(cls, deciders: Iterable[Matcher], transforms: Iterable[Matcher] = ()) -> Self:
+        deciding = tuple(deciders)
+        return cls(
+            deciders=deciding,
+            unsought=tuple(one for one in deciding if not one.seeks),
+            transforms=tuple(transforms),
+        )
+
     def decider(self, moment: Moment) -> Matcher | None:
-        for one in self.deciders:
+        for one in self.deciders if moment.facts.found else self.unsought:
             if one.matches(moment):
                 return one
         return None
@@ -274,9 +285,9 @@ def _selected(fit: Sequence[Matcher]) -> _Selection:
     for _, rules in groupby(fit, key=_priority):
         level = list(rules)
         levels.append(
-            _Level(
-                deciders=tuple(one for one in level if one.spec.effect is not Effect.TRANSFORM),
-                transforms=tuple(one for one in level if one.spec.effect is Effect.TRANSFORM),
+            _Level.of(
+                (one for one in level if one.spec.effect is not Effect.TRANSFORM),
+                (one for one in level if one.spec.effect is Effect.TRANSFORM),
             )
         )
     first = next((level.deciders for level in levels if level.deciders), ())
@@ -292,13 +303,13 @@ def _merged(levels: Iterable[_Level]) -> Iterator[_Level]:
     waiting: tuple[Matcher, ...] = ()
     for level in levels:
         if level.transforms:
-            yield from [_Level(deciders=waiting, transforms=())] if waiting else []
+            yield from [_Level.of(waiting)] if waiting else []
             yield level
             waiting = ()
         else:
             waiting += level.deciders
     if waiting:
-        yield _Level(deciders=waiting, transforms=())
+        yield _Level.of(waiting)
 
 
 def _transform(moment: Moment, matching: Sequence[Matcher]) -> list[str]:

@@ -102,6 +102,11 @@ class Matcher:
         return not unknown or self.spec.tightens
 
     @property
+    def seeks(self) -> bool:
+        """Whether it matches only where inspection found something."""
+        return bool(self.spec.found)
+
+    @property
     def foreseen(self) -> bool | None:
         """The same of every such call, whatever it brings; None where it depends on that."""
         if self.broken and not self.spec.tightens:
