@@ -46,6 +46,11 @@ def _set_the_stage() -> None:
 _set_the_stage()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Tests wait for servers and browsers half of their time, so two cores do with four processes."""
+    return max(4, len(os.sched_getaffinity(0)))
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     _stack.close()
 
