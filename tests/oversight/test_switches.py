@@ -85,7 +85,7 @@ def test_what_is_not_concerned_goes_on(scene: Scene, note: Path, tmp_path: Path,
 def test_a_function_in_a_thread_is_given_up_and_the_ledger_says_that_it_was(scene: Scene, note: Path) -> None:
     scene.cast.tool(scene.cast.acme, "linger_in_a_thread", connection=scene.connection)
     with under_way(scene.host(), "linger_in_a_thread", note) as got, scene.thrown("connection"):
-        pass
+        until(lambda: got)
     assert said(got[0])[0] == "killed"
     (ended,) = calls(scene.cast, scene.cast.acme, "linger_in_a_thread", "call.finished")
     assert (ended.outcome, ended.reason, ended.detail) == ("cancelled", "killed", {"thread": True})
