@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 
 from lib import db
 from lib.batch import Batch
-from policy.charges import Charge, Mode
-from policy.models import Counts
+from policy.charges import Charge
+from policy.limits import Bill
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Ask(NamedTuple):
     """One call's charges, to be taken all or none. lasts: seconds after which what it holds is free again."""
 
     call: uuid.UUID
-    charges: Sequence[Charge]
+    bills: Sequence[Bill]
     lasts: float
 
 
@@ -108,23 +108,30 @@ class Desk:
 
     async def _take(self, asked: Sequence[Ask | None]) -> list[Full | None]:
         endings, self._endings = self._endings[:_MOST_ENDED], self._endings[_MOST_ENDED:]
-        asks = [(index, ask) for index, ask in enumerate(asked) if ask is not None]
-        rows = [(index, charge) for index, ask in asks for charge in ask.charges]
-        names = sorted(_touched(rows, endings), key=str.encode)
-        places = {name: place for place, name in enumerate(names, 1)}
-        parameters = _parameters(asked, rows, endings, places)
-        fresh = sorted({charge.bucket for _, charge in rows if charge.rule.counts == Counts.REPEATS})
+        bills = [(index, bill) for index, ask in enumerate(asked) if ask is not None for bill in ask.bills]
+        names = sorted(_touched(bills, endings), key=str.encode)
+        places = {name: str(place) for place, name in enumerate(names, 1)}
+        parameters = _parameters(asked, bills, endings, places)
+        fresh = sorted({bucket for _, bill in bills for bucket in bill.fresh})
         lane = db.lane("limits")
         while True:
             answers = await lane.fetch(*_statement(names, fresh, parameters))
-            full = {
-                call: Full(charge=rows[charge - 1][1], wait=wait, spare=spare)
-                for call, charge, wait, spare in answers
-                if call != _MISSING
-            }
+            full = [(call, charge, wait, spare) for call, charge, wait, spare in answers if call != _MISSING]
             if len(full) == len(answers):
-                return [full.get(index) for index in range(len(asked))]
+                return _told(full, bills, len(asked))
             fresh = names
+
+
+def _told(
+    full: Sequence[tuple[int, int, float, float]], bills: Sequence[tuple[int, Bill]], count: int
+) -> list[Full | None]:
+    """Of each call what did not fit, by the number of the charge among those of all."""
+    told: list[Full | None] = [None] * count
+    if full:
+        charges = [charge for _, bill in bills for charge in bill.charges]
+        for call, charge, wait, spare in full:
+            told[call] = Full(charge=charges[charge - 1], wait=wait, spare=spare)
+    return told
 
 
 def _statement(names: list[str], fresh: list[str], parameters: list[Any]) -> tuple[LiteralString, list[Any]]:
@@ -134,36 +141,36 @@ def _statement(names: list[str], fresh: list[str], parameters: list[Any]) -> tup
     return _FLOW, [names, *parameters[3:8]]
 
 
-def _touched(rows: Sequence[tuple[int, Charge]], endings: Sequence[Ending]) -> set[str]:
-    return {charge.bucket for _, charge in rows} | {ending.bucket for ending in endings}
+def _touched(bills: Iterable[tuple[int, Bill]], endings: Iterable[Ending]) -> set[str]:
+    return {bucket for _, bill in bills for bucket in bill.buckets} | {ending.bucket for ending in endings}
 
 
 def _parameters(
     asked: Sequence[Ask | None],
-    rows: Sequence[tuple[int, Charge]],
+    bills: Sequence[tuple[int, Bill]],
     endings: Sequence[Ending],
-    places: dict[str, int],
+    places: dict[str, str],
 ) -> list[Any]:
     """Of `policy_take`, from `ended` on."""
-    holding = {charge.bucket for _, charge in rows if charge.mode >= Mode.SLOT}
+    holding = {charge.bucket for _, bill in bills for charge in bill.held}
     return [
         _array(places[ending.bucket] for ending in endings),
-        _array(ending.call for ending in endings),
-        _array(ending.used for ending in endings),
-        _array(index for index, _ in rows),
-        _array(places[charge.bucket] for _, charge in rows),
-        _array(charge.cost for _, charge in rows),
-        _array(charge.window for _, charge in rows),
-        _array(int(charge.mode) for _, charge in rows),
-        _array((ask.call if ask is not None else None for ask in asked) if holding else ()),
-        _array((ask.lasts if ask is not None else None for ask in asked) if holding else ()),
+        _array(str(ending.call) for ending in endings),
+        _array(str(ending.used) for ending in endings),
+        _array(",".join([str(index)] * len(bill.charges)) for index, bill in bills),
+        _array(places[bucket] for _, bill in bills for bucket in bill.buckets),
+        _array(bill.costs for _, bill in bills),
+        _array(bill.windows for _, bill in bills),
+        _array(bill.modes for _, bill in bills),
+        _array("NULL" if ask is None else str(ask.call) for ask in asked if holding),
+        _array("NULL" if ask is None else str(ask.lasts) for ask in asked if holding),
         list(holding),
     ]
 
 
-def _array(values: Iterable[float | uuid.UUID | None]) -> str:
-    """Numbers and ids as Postgres writes an array of them: a tenth of the work of adapting each one."""
-    return f"{{{','.join('NULL' if value is None else str(value) for value in values)}}}"
+def _array(written: Iterable[str]) -> str:
+    """An array of numbers or ids as Postgres writes it: a tenth of the work of adapting each one."""
+    return f"{{{','.join(written)}}}"
 
 
 _desks: WeakKeyDictionary[asyncio.AbstractEventLoop, Desk] = WeakKeyDictionary()

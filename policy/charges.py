@@ -1,7 +1,6 @@
 """What a call costs against each limit, and what is said when it does not fit. Pure."""
 
 import math
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -71,7 +70,6 @@ class Use(NamedTuple):
 
     caller: Caller
     subject: Subject
-    call: uuid.UUID
     digest: str = ""
 
 
@@ -90,20 +88,15 @@ _MODES: Final = {
 }
 
 
-def counts_repeats(rules: Iterable[LimitRule]) -> bool:
-    """Whether any of them needs the digest of the arguments."""
-    return any(rule.counts == Counts.REPEATS for rule in rules)
-
-
 def charges(use: Use, rules: Iterable[LimitRule]) -> list[Charge]:
     """What this call is to be charged by these limits, those left out that do not apply to it."""
     return [charge for rule in rules if rule.applies(use.subject.name) for charge in _charges(use, rule)]
 
 
-def stray_charges(caller: Caller, call: uuid.UUID, rules: Iterable[LimitRule]) -> list[Charge]:
+def stray_charges(caller: Caller, rules: Iterable[LimitRule]) -> list[Charge]:
     """The same for a call of no tool, which spends and gives nothing. Limits of single tools are left alone: they would
     tell which names exist, and open a bucket for every guess."""
-    nothing = Use(caller=caller, subject=Subject(name="", scopes=frozenset()), call=call)
+    nothing = Use(caller=caller, subject=Subject(name="", scopes=frozenset()))
     counted = (rule for rule in rules if rule.counts == Counts.CALLS and not rule.tool and rule.per != Per.TOOL)
     return charges(nothing, counted)
 

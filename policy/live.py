@@ -10,8 +10,9 @@ from psycopg.rows import dict_row
 
 from lib import db
 from lib.versioned import Versioned
+from policy.limits import Limits
 from policy.rules import NO_RULES, Rules, compiled
-from policy.take import LimitRule, limit_rule
+from policy.take import limit_rule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +20,7 @@ class Policy:
     """A tenant's live rules and its limits, at one version of its catalog."""
 
     rules: Rules
-    limits: tuple[LimitRule, ...]
+    limits: Limits
 
 
 async def policy(tenant_id: int, version: int) -> Policy:
@@ -27,7 +28,7 @@ async def policy(tenant_id: int, version: int) -> Policy:
     return await _policies.get(tenant_id, version)
 
 
-async def read(conn: AsyncConnection[Any], tenant_id: int) -> tuple[Mapping[str, Any] | None, tuple[LimitRule, ...]]:
+async def read(conn: AsyncConnection[Any], tenant_id: int) -> tuple[Mapping[str, Any] | None, Limits]:
     """The columns of the tenant's live Ruleset, which the caller compiles, and its limits."""
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
@@ -35,7 +36,7 @@ async def read(conn: AsyncConnection[Any], tenant_id: int) -> tuple[Mapping[str,
         )
         rules = await cursor.fetchone()
         await cursor.execute("SELECT * FROM policy_limit WHERE tenant_id = %s ORDER BY id", [tenant_id])
-        return rules, tuple(limit_rule(row) for row in await cursor.fetchall())
+        return rules, Limits(limit_rule(row) for row in await cursor.fetchall())
 
 
 async def _load(tenant_id: int) -> tuple[int, Policy]:

@@ -3,32 +3,23 @@
 import asyncio
 import uuid
 from collections.abc import Sequence
+from functools import cache
 
 from lib import db
 from policy.buckets import GRACE, Ask, Ending, Full, desk
-from policy.charges import (
-    OVER_LIMIT,
-    RUNNING,
-    Charge,
-    LimitRule,
-    Mode,
-    Use,
-    charges,
-    counts_repeats,
-    limit_rule,
-    over,
-    stray_charges,
-)
+from policy.charges import OVER_LIMIT, RUNNING, Charge, LimitRule, Mode, Use, limit_rule, over
+from policy.limits import NO_LIMITS, Bill, Limits
 from policy.models import Counts
 from policy.values import Refusal, Subject
 from tenants.caller import Caller
 
 __all__ = [
     "NOTHING_CHARGED",
+    "NO_LIMITS",
     "OVER_LIMIT",
     "Charged",
     "LimitRule",
-    "counts_repeats",
+    "Limits",
     "flush",
     "forget",
     "limit_rule",
@@ -60,7 +51,7 @@ NOTHING_CHARGED = Charged(uuid.UUID(int=0))
 async def take(
     caller: Caller,
     subject: Subject,
-    rules: Sequence[LimitRule],
+    limits: Limits,
     *,
     call: uuid.UUID,
     digest: str,
@@ -72,16 +63,14 @@ async def take(
     digest: of its arguments. runs: seconds that it may run at the most; None when it will not run now. spends: False
     when it may come to nothing, as its person may say no.
     """
-    counted = rules if runs is not None else [rule for rule in rules if rule.counts not in RUNNING]
-    counted = counted if spends else [rule for rule in counted if rule.counts != Counts.UNITS]
-    use = Use(caller=caller, subject=subject, call=call, digest=digest)
-    return await _taken(call, charges(use, counted), runs or 0.0)
+    use = Use(caller=caller, subject=subject, digest=digest)
+    return await _taken(call, limits.bills(use, _counts(made=True, runs=runs is not None, spends=spends)), runs or 0.0)
 
 
 async def take_run(
     caller: Caller,
     subject: Subject,
-    rules: Sequence[LimitRule],
+    limits: Limits,
     *,
     call: uuid.UUID,
     runs: float | None,
@@ -89,22 +78,30 @@ async def take_run(
 ) -> Charged | Refusal:
     """The same for what was charged for being made: what running takes, as an attempt at a job does; and what it
     spends, where that was left out."""
-    use = Use(caller=caller, subject=subject, call=call)
-    counted = (RUNNING if runs is not None else frozenset()) | ({Counts.UNITS.value} if spends else frozenset())
-    return await _taken(call, charges(use, [rule for rule in rules if rule.counts in counted]), runs or 0.0)
+    use = Use(caller=caller, subject=subject)
+    return await _taken(call, limits.bills(use, _counts(made=False, runs=runs is not None, spends=spends)), runs or 0.0)
 
 
-async def take_stray(caller: Caller, rules: Sequence[LimitRule], *, call: uuid.UUID) -> Charged | Refusal:
+async def take_stray(caller: Caller, limits: Limits, *, call: uuid.UUID) -> Charged | Refusal:
     """The same for a call of no tool."""
-    return await _taken(call, stray_charges(caller, call, rules), 0.0)
+    return await _taken(call, limits.stray(caller), 0.0)
 
 
-async def _taken(call: uuid.UUID, wanted: Sequence[Charge], runs: float) -> Charged | Refusal:
-    if not wanted:
+@cache
+def _counts(*, made: bool, runs: bool, spends: bool) -> frozenset[str]:
+    """What is charged: for being made, while it runs, and for what it spends."""
+    return (
+        (frozenset({Counts.CALLS.value, Counts.REPEATS.value}) if made else frozenset())
+        | (RUNNING if runs else frozenset())
+        | (frozenset({Counts.UNITS.value}) if spends else frozenset())
+    )
+
+
+async def _taken(call: uuid.UUID, bills: Sequence[Bill], runs: float) -> Charged | Refusal:
+    if not bills:
         return NOTHING_CHARGED
-    ask = Ask(call=call, charges=wanted, lasts=runs + GRACE)
-    held = [charge for charge in wanted if charge.mode >= Mode.SLOT]
-    if held:
+    ask = Ask(call=call, bills=bills, lasts=runs + GRACE)
+    if held := [charge for bill in bills for charge in bill.held]:
         charged = Charged(call, held)
         full = await _held(ask, charged)
     else:

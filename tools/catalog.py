@@ -17,7 +17,7 @@ from lib.schema import SchemaError, Validator, compile_schema
 from lib.versioned import Versioned
 from policy import live
 from policy.rules import NO_RULES, Rules, compiled
-from policy.take import LimitRule
+from policy.take import Limits
 from policy.values import Subject
 from tools import known
 from tools.cleaning import Cleaner, Surroundings, cleaner, surroundings
@@ -111,7 +111,7 @@ class Catalog:
     instructions: str
     version: int
     tools: Mapping[str, LiveTool]
-    limits: tuple[LimitRule, ...]
+    limits: Limits
     rules: Rules = NO_RULES
     renderings: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 

@@ -23,7 +23,7 @@ from policy import history
 from policy.models import Limit
 from policy.queries import rules_of
 from policy.rules import Rules
-from policy.take import LimitRule, flush, limit_rule
+from policy.take import Limits, flush, limit_rule
 from policy.values import Agreed, Decision, Effect, Facts, Refusal, Subject
 from tenants.caller import Caller
 from tenants.models import Member, Stop
@@ -58,7 +58,7 @@ class Prepared:
     caller: Caller
     tool: LiveTool
     live: Subject | None
-    limits: tuple[LimitRule, ...]
+    limits: Limits
     rules: Rules
 
 
@@ -84,7 +84,7 @@ def prepare(draft: Tool, member: Member, *, username: str) -> Prepared:
         caller=caller_of(member, credential="admin", client=f"admin: {username}"),
         tool=tool,
         live=subject if subject is not None and replace(subject, pin="") != tool.subject else None,
-        limits=tuple(limit_rule(row) for row in limits.values()),
+        limits=Limits(limit_rule(row) for row in limits.values()),
         rules=rules_of(draft.tenant_id),
     )
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from lib import db
 from policy.models import Counts, Per
-from policy.take import Charged, LimitRule, flush, take
+from policy.take import Charged, LimitRule, Limits, flush, take
 from policy.values import Refusal, Subject
 from tenants.caller import Caller
 from tests.callers import UMA
@@ -51,7 +51,7 @@ async def call(
     runs: float | None = 60.0,
     id: uuid.UUID | None = None,
 ) -> Charged | Refusal:
-    return await take(caller, subject, rules, call=id or uuid.uuid4(), digest=digest, runs=runs)
+    return await take(caller, subject, Limits(rules), call=id or uuid.uuid4(), digest=digest, runs=runs)
 
 
 async def refused(rules: Sequence[LimitRule], **given: Any) -> Refusal:

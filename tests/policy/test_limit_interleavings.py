@@ -154,7 +154,7 @@ import asyncio, sys, uuid
 import django
 django.setup()
 from lib import db
-from policy.take import LimitRule, take
+from policy.take import LimitRule, Limits, take
 from policy.values import Subject
 from tests.callers import UMA
 
@@ -166,7 +166,7 @@ async def main() -> None:
     async with db.open_pool(size=1):
         subject = Subject(name="echo", scopes=frozenset(), most_bytes=100)
         for _ in range(2):
-            print(await take(UMA, subject, rules, call=uuid.uuid4(), digest="", runs=60.0), flush=True)
+            print(await take(UMA, subject, Limits(rules), call=uuid.uuid4(), digest="", runs=60.0), flush=True)
         await asyncio.sleep(600)
 
 asyncio.run(main())

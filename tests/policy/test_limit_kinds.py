@@ -12,7 +12,7 @@ import pytest
 
 from lib import db
 from policy.models import Counts, Per
-from policy.take import Charged, LimitRule, flush, forget, take_run, take_stray
+from policy.take import Charged, LimitRule, Limits, flush, forget, take_run, take_stray
 from policy.values import Refusal
 from tests.callers import UMA
 from tests.policy.limiting import (
@@ -319,22 +319,22 @@ async def test_an_attempt_at_a_job_takes_only_what_running_takes(pool: None) -> 
     slots, bytes_ = limit(1, counts=Counts.CONCURRENT), limit(100, counts=Counts.BYTES)
     rest = [limit(1), limit(1, counts=Counts.UNITS), limit(1, counts=Counts.REPEATS)]
     await let_in(rest, times=1)
-    attempt = await take_run(UMA, ECHO, [slots, bytes_, *rest], call=uuid.uuid4(), runs=60.0)
+    attempt = await take_run(UMA, ECHO, Limits([slots, bytes_, *rest]), call=uuid.uuid4(), runs=60.0)
     assert isinstance(attempt, Charged)
-    full = await take_run(UMA, ECHO, [slots], call=uuid.uuid4(), runs=60.0)
+    full = await take_run(UMA, ECHO, Limits([slots]), call=uuid.uuid4(), runs=60.0)
     assert isinstance(full, Refusal)
     assert full.reason == "too_many_at_once"
     await ended(attempt, 60)
-    assert isinstance(await take_run(UMA, ECHO, [slots], call=uuid.uuid4(), runs=60.0), Charged)
+    assert isinstance(await take_run(UMA, ECHO, Limits([slots]), call=uuid.uuid4(), runs=60.0), Charged)
 
 
 async def test_a_call_of_no_tool_is_counted_and_takes_nothing_else(pool: None) -> None:
     rules = [limit(1, counts=counts) for counts in Counts if counts is not Counts.CALLS]
     for _ in range(3):
-        assert isinstance(await take_stray(UMA, rules, call=uuid.uuid4()), Charged)
+        assert isinstance(await take_stray(UMA, Limits(rules), call=uuid.uuid4()), Charged)
     counted = limit(1)
-    assert isinstance(await take_stray(UMA, [counted], call=uuid.uuid4()), Charged)
-    assert isinstance(await take_stray(UMA, [counted], call=uuid.uuid4()), Refusal)
+    assert isinstance(await take_stray(UMA, Limits([counted]), call=uuid.uuid4()), Charged)
+    assert isinstance(await take_stray(UMA, Limits([counted]), call=uuid.uuid4()), Refusal)
 
 
 # Forgetting

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from policy.rules import NO_RULES
+from policy.take import NO_LIMITS
 from policy.values import Refusal
 from tests.calling import Enter, enter
 from tests.cast import Cast
@@ -192,7 +193,9 @@ async def with_time(mine: Enter, seconds: float) -> Result:
     """The call of a tool with so little time."""
     offered = await catalog(mine.caller.tenant_id, mine.version)
     tool = replace(offered.tools["mine"], timeout=seconds)
-    ended = await calls.run_tool(mine.caller, tool, {"path": "x"}, limits=(), rules=NO_RULES, origin=Origin(via="cli"))
+    ended = await calls.run_tool(
+        mine.caller, tool, {"path": "x"}, limits=NO_LIMITS, rules=NO_RULES, origin=Origin(via="cli")
+    )
     assert isinstance(ended, Result)
     return ended
 

@@ -1,7 +1,7 @@
 """Where a call enters: judged and charged, asked about where it has to be, and run."""
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from lib import redact
 from lib.ids import uuid7
 from policy.decide import visible
 from policy.rules import Rules
-from policy.take import LimitRule, take_stray
+from policy.take import Limits, take_stray
 from policy.values import Agreed, Effect, Refusal
 from tenants.caller import Caller
 from tools import outcome, preflight, saying
@@ -49,7 +49,7 @@ async def run_tool(
     tool: LiveTool,
     arguments: dict[str, Any],
     *,
-    limits: Sequence[LimitRule],
+    limits: Limits,
     rules: Rules,
     origin: Origin,
     report: Report = SILENT,
@@ -110,7 +110,7 @@ async def prepare_tool(
     tool: LiveTool,
     arguments: dict[str, Any],
     *,
-    limits: Sequence[LimitRule],
+    limits: Limits,
     rules: Rules,
     origin: Origin,
     check: Check | None = None,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from policy import history
 from policy.decide import decide, lacks
-from policy.take import counts_repeats, take, take_run
+from policy.take import NOTHING_CHARGED, take, take_run
 from policy.values import Effect, Facts, Refusal
 from tenants import addresses
 from tools import inspection, outcome, pins
@@ -84,7 +84,7 @@ async def charge(ready: Ready, refusal: Refusal | None) -> Ready | Pending | Ref
         ready.limits,
         call=ready.id,
         # The same call comes again once its person has said yes, and waits for them each time.
-        digest=ready.digest if not asks and counts_repeats(ready.limits) else "",
+        digest=ready.digest if not asks and ready.limits.repeats else "",
         runs=tool.timeout if runs and tool.lasting is None else None,
         spends=refusal is None and decision is not None and not asks,
     )
@@ -92,7 +92,7 @@ async def charge(ready: Ready, refusal: Refusal | None) -> Ready | Pending | Ref
         return await refuse(ready, charged)
     if refusal is not None:
         return await refuse(ready, refusal)
-    return as_decided(replace(ready, charged=charged))
+    return as_decided(ready if charged is NOTHING_CHARGED else replace(ready, charged=charged))
 
 
 def as_decided(ready: Ready) -> Ready | Pending:

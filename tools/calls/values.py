@@ -2,13 +2,13 @@
 
 import datetime
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from audit import entries
 from policy.rules import NO_RULES, Rules
-from policy.take import NOTHING_CHARGED, Charged, LimitRule
+from policy.take import NO_LIMITS, NOTHING_CHARGED, Charged, Limits
 from policy.values import Agreed, Decision
 from tenants.caller import Caller
 from tools.catalog import LiveTool
@@ -31,7 +31,7 @@ class Ready:
     tool: LiveTool
     arguments: dict[str, Any]
     origin: Origin
-    limits: Sequence[LimitRule] = ()
+    limits: Limits = NO_LIMITS
     rules: Rules = NO_RULES
     decision: Decision | None = None
     charged: Charged = NOTHING_CHARGED
