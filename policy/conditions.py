@@ -7,7 +7,7 @@ yes nor no.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import cel
 
@@ -192,8 +192,22 @@ def _check_names(program: cel.Program, bound: Iterable[str]) -> None:
         raise ConditionError(f"There is no function {strange[0]!r}; there are {', '.join(FUNCTIONS)}.")
 
 
+_PLAIN: Final = frozenset({int, float, bool, type(None)})
+
+
 def _weight(arguments: Mapping[str, Any]) -> tuple[int, int]:
     """How many values there are in the arguments, and characters of text; too many of both where nested too deeply."""
+    text = 0
+    for name, value in arguments.items():
+        if type(value) is str:
+            text += len(value)
+        elif type(value) not in _PLAIN:
+            return _nested_weight(arguments)
+        text += len(name)
+    return len(arguments), text
+
+
+def _nested_weight(arguments: Mapping[str, Any]) -> tuple[int, int]:
     values, text, level = 0, 0, [arguments]
     for _ in range(MAX_DEPTH):
         below: list[Any] = []

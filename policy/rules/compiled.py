@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from pydantic import ValidationError as Unfit
 
 from policy.rules.changes import edited
-from policy.rules.matching import Matcher, Moment
+from policy.rules.matching import Matcher, Moment, variables_of
 from policy.rules.spec import Spec, problems
 from policy.values import Decision, Effect, Facts, Refusal, Reviewers, Subject, Window
 from tenants.caller import Caller
@@ -73,6 +73,13 @@ class _Selection:
     hidden: bool
 
 
+class _Kept(NamedTuple):
+    """What is the same for all calls of one tool by one kind of caller. variables: as `variables_of` gives them."""
+
+    selection: _Selection
+    variables: Mapping[str, Any]
+
+
 class Rules:
     """A tenant's live rules, compiled. Safe to share between threads.
 
@@ -82,7 +89,7 @@ class Rules:
     def __init__(self, rules: Iterable[Spec] = (), *, number: int = 0, pins: Mapping[str, str] = _WITHOUT_PINS) -> None:
         self._matchers = _ordered(Matcher(spec, pins) for spec in rules if spec.enabled)
         self.number = number
-        self._kept: dict[tuple[Subject, str, str, str, str], _Selection] = {}
+        self._kept: dict[tuple[Subject, str, str, str, str], _Kept] = {}
         self._made: dict[tuple[Matcher, ...], _Selection] = {}
 
     @classmethod
@@ -104,7 +111,7 @@ class Rules:
 
     def windows(self, caller: Caller, subject: Subject) -> tuple[Window, ...]:
         """What has to be counted before a call of this tool by this Caller can be judged (`policy.history.count`)."""
-        counting = self._selection(caller, subject).counting
+        counting = self._known(caller, subject).selection.counting
         return tuple(_window(matcher.spec, caller, subject) for matcher in counting) if counting else ()
 
     def hides(self, caller: Caller, subject: Subject) -> bool:
@@ -112,19 +119,29 @@ class Rules:
 
         A secret rule does so where it is the first that could decide.
         """
-        return self._selection(caller, subject).hidden
+        return self._known(caller, subject).selection.hidden
 
     def judge(self, caller: Caller, subject: Subject, facts: Facts) -> Decision:
         """What the rules say of a call of a tool that is there and granted."""
-        decision, decider = self._judged(Moment(caller, subject, facts))
+        selection, variables = self._known(caller, subject)
+        decision, decider = self._judged(Moment(caller, subject, facts, variables), selection)
         if decision.effect is not Effect.DENY or decider is None or decider.hours is None:
             return decision
-        return self._retried(decision, decider, Moment(caller, subject, facts))
+        end = decider.hours.end(facts.at)
+        if end is None or decision.refusal is None:
+            return decision
+        later, _ = self._judged(Moment(caller, subject, replace(facts, at=end), variables), selection)
+        if later.effect is Effect.DENY:
+            return decision
+        # The time of day alone stands against it, so it is said when it does not any more.
+        wait = (end - facts.at).total_seconds()
+        return replace(decision, refusal=replace(decision.refusal, retryable=True, retry_after=wait))
 
     def denied(self, caller: Caller, subject: Subject, facts: Facts) -> Refusal | None:
         """The Refusal, where the call is denied whatever its arguments are: asked before they are whole."""
-        moment = Moment(caller, subject, facts)
-        for level in self._selection(caller, subject).levels:
+        selection, variables = self._known(caller, subject)
+        moment = Moment(caller, subject, facts, variables)
+        for level in selection.levels:
             known = [one for one in level.deciders if one.spec.condition is None and one.matches(moment)]
             if known and known[0].spec.effect is Effect.DENY:
                 return _refusal(known[0].spec, caller)
@@ -135,7 +152,7 @@ class Rules:
     def outlook(self, caller: Caller, subject: Subject) -> Outlook:
         """What calls of a tool that is there and granted may come to, before there is one."""
         deciders: list[Spec] = []
-        for level in self._selection(caller, subject).levels:
+        for level in self._known(caller, subject).selection.levels:
             for one in level.deciders:
                 if one.foreseen is False:
                     continue
@@ -149,7 +166,7 @@ class Rules:
         """Every rule in the order in which they are asked, with what came of it as a sentence."""
         if not self._matchers:
             return []
-        moment = Moment(caller, subject, facts)
+        moment = Moment(caller, subject, facts, variables_of(caller, subject))
         told: list[tuple[str, str]] = []
         decided = ""
         for _, rules in groupby(self._matchers, key=_priority):
@@ -163,8 +180,8 @@ class Rules:
                 _transform(moment, [one for one in matching if one.spec.effect is Effect.TRANSFORM])
         return told
 
-    def _selection(self, caller: Caller, subject: Subject) -> _Selection:
-        """Kept, as it does not change from call to call, and shared by all for whom it is the same. Bounded."""
+    def _known(self, caller: Caller, subject: Subject) -> _Kept:
+        """Bounded. A selection is shared by all for whom it is the same."""
         asked = (subject, caller.username, caller.role, caller.client, caller.credential)
         found = self._kept.get(asked)
         if found is None:
@@ -172,13 +189,14 @@ class Rules:
                 self._kept.clear()
                 self._made.clear()
             fit = tuple(one for one in self._matchers if not one.lacks(caller, subject))
-            found = self._kept[asked] = self._made.setdefault(fit, _selected(fit))
+            selection = self._made.setdefault(fit, _selected(fit))
+            found = self._kept[asked] = _Kept(selection, variables_of(caller, subject))
         return found
 
-    def _judged(self, moment: Moment) -> tuple[Decision, Matcher | None]:
+    def _judged(self, moment: Moment, selection: _Selection) -> tuple[Decision, Matcher | None]:
         """The decision, and the rule that made it."""
         changed: list[str] = []
-        for step in self._selection(moment.caller, moment.subject).steps:
+        for step in selection.steps:
             # Rules of one priority see the same arguments, whether they decide or transform.
             decider = step.decider(moment)
             if step.transforms:
@@ -224,17 +242,6 @@ class Rules:
             changed=changed,
             message="" if agreed else facts.gained,
         )
-
-    def _retried(self, decision: Decision, decider: Matcher, moment: Moment) -> Decision:
-        """The same; where the time of day alone stood against the call, with when it does not any more."""
-        end = decider.hours.end(moment.facts.at) if decider.hours else None
-        if end is None or decision.refusal is None:
-            return decision
-        later = Moment(moment.caller, moment.subject, replace(moment.facts, at=end))
-        if self._judged(later)[0].effect is Effect.DENY:
-            return decision
-        wait = (end - moment.facts.at).total_seconds()
-        return replace(decision, refusal=replace(decision.refusal, retryable=True, retry_after=wait))
 
 
 def compiled(row: Mapping[str, Any]) -> Rules:

@@ -24,14 +24,16 @@ STRICTNESS = (Effect.DENY, Effect.REVIEW, Effect.CONFIRM, Effect.WARN, Effect.AL
 
 
 class Moment:
-    """One call while it is judged. arguments: as they are by now; rules of a higher priority may have changed them."""
+    """One call while it is judged. arguments: as they are by now; rules of a higher priority may have changed them.
+    variables: what conditions know of the caller and the tool (`variables_of`)."""
 
-    __slots__ = ("_arguments", "_known", "caller", "facts", "subject")
+    __slots__ = ("_arguments", "_known", "_variables", "caller", "facts", "subject")
 
-    def __init__(self, caller: Caller, subject: Subject, facts: Facts) -> None:
+    def __init__(self, caller: Caller, subject: Subject, facts: Facts, variables: Mapping[str, Any]) -> None:
         self.caller = caller
         self.subject = subject
         self.facts = facts
+        self._variables = variables
         self._arguments = facts.arguments
         self._known: Known | None = None
 
@@ -48,18 +50,23 @@ class Moment:
     def known(self) -> Known:
         """What conditions may look at."""
         if self._known is None:
-            caller, subject = self.caller, self.subject
-            others = {
-                "user": caller.username,
-                "role": caller.role,
-                "client": caller.client,
-                "way": way_of(caller),
-                "tool": subject.name,
-                "tags": sorted(subject.tags),
-                "found": sorted(self.facts.found),
-            }
+            found = self.facts.found
+            others = {**self._variables, "found": sorted(found)} if found else self._variables
             self._known = Known(self._arguments, others)
         return self._known
+
+
+def variables_of(caller: Caller, subject: Subject) -> Mapping[str, Any]:
+    """What conditions know beside the arguments, of a call in which inspection finds nothing."""
+    return {
+        "user": caller.username,
+        "role": caller.role,
+        "client": caller.client,
+        "way": way_of(caller),
+        "tool": subject.name,
+        "tags": sorted(subject.tags),
+        "found": [],
+    }
 
 
 Check = Callable[[Moment], bool | None]

@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.rules import Rules
+from policy.rules.spec import When
+from policy.rules.times import Hours
 from policy.values import Agreed, Decision, Effect, Facts, Subject
+from tenants.caller import Caller
 from tests.callers import UMA
 from tests.policy.judging import LOOK, NOON, REFUND, rules
 from tests.policy.test_conditions import JSON
@@ -50,6 +53,7 @@ def one_of(*effects: str) -> st.SearchStrategy[dict[str, Any]]:
     return st.builds(whole, NAMES, st.sampled_from(effects), PRIORITIES, PARTS, st.sampled_from(CHANGES))
 
 
+OLA = replace(UMA, member_id=2, username="ola", role="owner", credential="app:2", client="other")
 ANY = one_of("allow", "warn", "transform", "confirm", "review", "deny")
 SETS = st.lists(ANY, max_size=6, unique_by=lambda written: written["name"])
 SUBJECTS = st.sampled_from([LOOK, REFUND])
@@ -102,6 +106,28 @@ def test_what_becomes_of_a_call_was_to_be_foreseen(
     decision = judge(written, subject, replace(call, gained="", agreed=Agreed()))
     assert decision.effect in outlook.effects
     assert not decision.rule or decision.rule in [spec.name for spec in outlook.deciders]
+
+
+@settings(max_examples=200, deadline=None)
+@given(SETS, st.lists(st.tuples(SUBJECTS, st.sampled_from([UMA, OLA]), CALLS), max_size=6))
+def test_what_was_judged_before_changes_nothing(
+    written: list[dict[str, Any]], calls: list[tuple[Subject, Caller, Facts]]
+) -> None:
+    live = rules(*written)
+    for subject, caller, call in calls:
+        assert repr(live.judge(caller, subject, call)) == repr(rules(*written).judge(caller, subject, call))
+
+
+SECONDS = st.sampled_from([0, 1, 59, 60, 1799, 1800, 3599, 3600, 3601, -3600, -3601])
+"""From noon, some of them at either side of a moment that HOURS name."""
+
+
+@given(st.sampled_from(HOURS), st.lists(SECONDS, min_size=2))
+def test_hours_that_were_asked_before_answer_the_same(written: dict[str, Any], asked: list[int]) -> None:
+    when = When.model_validate(written)
+    kept = Hours(when)
+    for at in [NOON + datetime.timedelta(seconds=seconds) for seconds in asked]:
+        assert kept.hold(at) == Hours(when).hold(at)
 
 
 @settings(max_examples=300, deadline=None)
