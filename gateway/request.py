@@ -71,12 +71,9 @@ def _beyond_64_bits(body: bytes) -> str | None:
 
 
 async def _read(head: Head, receive: Receive) -> bytes:
-    length = head.headers.get("content-length", "0")
-    too_large = Fault(
-        code=INVALID_REQUEST, message=f"The body is larger than {settings.MAX_BODY_BYTES} bytes.", status=413
-    )
-    if length.isdecimal() and int(length) > settings.MAX_BODY_BYTES:
-        raise too_large
+    length, most = head.headers.get("content-length", "0"), settings.MAX_BODY_BYTES
+    if length.isdecimal() and int(length) > most:
+        raise _too_large(most)
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -85,11 +82,15 @@ async def _read(head: Head, receive: Receive) -> bytes:
             raise Fault(code=INVALID_REQUEST, message="The connection closed before the body was complete.")
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > settings.MAX_BODY_BYTES:
-            raise too_large
+        if size > most:
+            raise _too_large(most)
         chunks.append(chunk)
         if not message.get("more_body"):
             return b"".join(chunks)
+
+
+def _too_large(most: int) -> Fault:
+    return Fault(code=INVALID_REQUEST, message=f"The body is larger than {most} bytes.", status=413)
 
 
 def era_of(head: Head, body: Any) -> str | None:

@@ -58,4 +58,5 @@ def _client_name(info: Any) -> str:
     if not isinstance(info, Mapping):
         return ""
     name, version = str(info.get("name", "")), str(info.get("version", ""))
-    return "".join(sign for sign in f"{name}/{version}".strip("/") if sign.isprintable())[:100]
+    told = f"{name}/{version}".strip("/")
+    return (told if told.isprintable() else "".join(filter(str.isprintable, told)))[:100]

@@ -1,6 +1,6 @@
 """Jobs and results as JSON for programs: the REST interface, its events, and downloads."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -62,7 +62,7 @@ def content_of(result: Result) -> list[dict[str, Any]]:
     server/resources, Annotations)."""
     if result.provenance is None:
         return [_block(block) for block in result.content]
-    return [{**_block(block), "annotations": _annotations(block)} for block in result.content]
+    return [{**_block(block), "annotations": _OF_HUB if _by_hub(block) else _FROM_OUTSIDE} for block in result.content]
 
 
 def provenance_of(provenance: Provenance) -> dict[str, str]:
@@ -70,9 +70,12 @@ def provenance_of(provenance: Provenance) -> dict[str, str]:
     return {"tool": provenance.tool, "source": provenance.source, "trust": "outside"}
 
 
-def _annotations(block: Block) -> dict[str, Any]:
-    by_hub = isinstance(block, Text) and block.by_hub
-    return {"audience": ["user", "assistant"], "priority": 1.0 if by_hub else 0.5}
+def _by_hub(block: Block) -> bool:
+    return isinstance(block, Text) and block.by_hub
+
+
+_OF_HUB: Final = {"audience": ["user", "assistant"], "priority": 1.0}
+_FROM_OUTSIDE: Final = {**_OF_HUB, "priority": 0.5}
 
 
 def _block(block: Block) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -98,16 +99,20 @@ def remark(tool: LiveTool, said: Any) -> Any:
     return _Cleaning(tool.cleaner).walked(_encodable(value) if isinstance(value, str) else value, "", steps)
 
 
-def labelled(tool: LiveTool, cleaned: Cleaned) -> Result:
-    """The settled result with where it comes from, when that is outside, and what the hub did to it."""
-    result = cleaned.result
-    if cleaned.removed and tool.cleaner is not None:
-        note = Text(text=_note(tool.cleaner, cleaned.removed), by_hub=True)
+def labelled(tool: LiveTool, result: Result, removed: Mapping[str, int]) -> Result:
+    """The settled result with where it comes from, when that is outside, and what the hub took out of it."""
+    if removed and tool.cleaner is not None:
+        note = Text(text=_note(tool.cleaner, removed), by_hub=True)
         result = replace(result, content=(*result.content, note))
     if not tool.untrusted:
         return result
-    source = links.host_of(tool.connection.base_url) if tool.connection is not None else ""
-    return replace(result, provenance=Provenance(tool=tool.name, source=source or tool.kind))
+    address = tool.connection.base_url if tool.connection is not None else ""
+    return replace(result, provenance=_provenance(tool.name, tool.kind, address))
+
+
+@lru_cache(maxsize=1024)
+def _provenance(tool: str, kind: str, address: str) -> Provenance:
+    return Provenance(tool=tool, source=links.host_of(address) or kind)
 
 
 def _note(cleaner: Cleaner, removed: Mapping[str, int]) -> str:

@@ -31,11 +31,17 @@ def cleaned(report: Report, tool: LiveTool, *, tenant_id: int) -> Report:
     """The same report, which cleans what the tool says before it tells it."""
     if tool.cleaner is None or isinstance(report, Silent):
         return report
+    able = _able.get(type(report))
+    if able is None:
+        able = _able[type(report)] = _able_of(report)
+    return able(report, tool, tenant_id)
+
+
+def _able_of(report: Report) -> "type[_Telling[Any]]":
+    """What can do as much as the report can. Looking at it is slow, and the same for all of its class."""
     if not isinstance(report, Asks):
-        return _Telling(report, tool, tenant_id)
-    if isinstance(report, Resumable) and isinstance(report, CalledBack):
-        return _OfJob(report, tool, tenant_id)
-    return _Asking(report, tool, tenant_id)
+        return _Telling
+    return _OfJob if isinstance(report, Resumable) and isinstance(report, CalledBack) else _Asking
 
 
 def questions(asked: Mapping[str, Question], tool: LiveTool) -> Mapping[str, Question]:
@@ -88,3 +94,6 @@ class _OfJob(_Asking[_JobReport]):
 
     async def called_back(self, seconds: float) -> bytes | None:
         return await self._report.called_back(seconds)
+
+
+_able: dict[type[Report], type[_Telling[Any]]] = {}

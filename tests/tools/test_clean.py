@@ -170,7 +170,7 @@ def test_what_was_done_is_said_in_a_sentence() -> None:
         f"token={BODY} api_key={BODY[::-1]} <script>a</script> a@b.example {ATTACK} http://evil.example"
     )
     cleaned = clean.clean(made, given)
-    assert clean.labelled(made, cleaned).content[-1] == Text(
+    assert clean.labelled(made, cleaned.result, cleaned.removed).content[-1] == Text(
         text="[The hub removed 2 secrets, 1 piece of personal data and 1 piece of active content and marked "
         "1 outside link and 1 instruction in this result.]",
         by_hub=True,

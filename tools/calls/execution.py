@@ -151,7 +151,7 @@ async def _attempt(ready: Ready, report: Report, run: running.Run | None, *, who
         return clean.Cleaned(result=Result.of_error(failed, "internal_error"))
     cleaned = await clean.cleaned(call.tool, outcome.encodable(result), tenant_id=call.caller.tenant_id)
     settled = outcome.settle(call.tool, cleaned.result, whole=whole, cleaned=cleaned.reshaped)
-    return replace(cleaned, result=clean.labelled(call.tool, replace(cleaned, result=settled)))
+    return clean.Cleaned(result=clean.labelled(call.tool, settled, cleaned.removed), removed=cleaned.removed)
 
 
 def _places(problem: BaseException) -> str:
