@@ -45,7 +45,21 @@ def lint(rules: Iterable[Spec], around: Surroundings) -> list[Finding]:
     for place, rule in enumerate(used):
         never = _never(rule, used[:place])
         found += never or [Finding(rule=rule.name, message=said, grave=grave) for said, grave in _said(rule, around)]
+        found += [] if never else _given_away(rule, used[:place], around.tools)
     return found
+
+
+def _given_away(rule: Spec, earlier: Iterable[Spec], tools: Iterable[Published]) -> list[Finding]:
+    """Where a secret is none for whoever an earlier rule may let call the tool."""
+    if not rule.secret:
+        return []
+    kept = [one.subject for one in tools if fitting(rule.what)(one.subject)]
+    for one in earlier:
+        told = [subject.name for subject in kept if fitting(one.what)(subject)]
+        if told and one.priority > rule.priority and one.effect not in (Effect.DENY, Effect.TRANSFORM):
+            why = f"where {one.name!r} is about the caller, as that may let them call"
+            return [Finding(rule=rule.name, message=f"It makes no secret of {_some(told)} {why}.")]
+    return []
 
 
 def _never(rule: Spec, earlier: Sequence[Spec]) -> list[Finding]:
@@ -59,6 +73,8 @@ def _never(rule: Spec, earlier: Sequence[Spec]) -> list[Finding]:
 def _wins(one: Spec, other: Spec) -> bool:
     if one.effect is Effect.TRANSFORM or one.depends or (one.what.tools and not one.tightens):
         return False  # it decides nothing, or not always: what loosens holds for some versions of a tool only
+    if other.secret and one.effect is Effect.DENY and not one.secret:
+        return False  # what is denied may be a secret besides
     before = one.priority > other.priority
     stricter = STRICTNESS.index(one.effect) < STRICTNESS.index(other.effect) and other.effect is not Effect.TRANSFORM
     return (before or stricter) and _covers_who(one.who, other.who) and _covers_what(one.what, other.what)

@@ -117,7 +117,7 @@ class Rules:
     def hides(self, caller: Caller, subject: Subject) -> bool:
         """Whether a rule makes a secret of the tool's existence for this Caller.
 
-        A secret rule does so where it is the first that could decide.
+        A secret rule does so unless one that is asked before it may let a call through.
         """
         return self._known(caller, subject).selection.hidden
 
@@ -297,13 +297,22 @@ def _selected(fit: Sequence[Matcher]) -> _Selection:
                 (one for one in level if one.spec.effect is Effect.TRANSFORM),
             )
         )
-    first = next((level.deciders for level in levels if level.deciders), ())
     return _Selection(
         levels=tuple(levels),
         steps=tuple(_merged(levels)),
         counting=tuple(one for one in fit if one.spec.before is not None),
-        hidden=any(one.spec.secret for one in first),
+        hidden=_hides(levels),
     )
+
+
+def _hides(levels: Iterable[_Level]) -> bool:
+    """Whether a secret rule comes before every rule that may let a call through."""
+    for level in levels:
+        if any(one.spec.secret for one in level.deciders):
+            return True
+        if any(one.spec.effect is not Effect.DENY for one in level.deciders):
+            return False
+    return False
 
 
 def _merged(levels: Iterable[_Level]) -> Iterator[_Level]:

@@ -152,6 +152,21 @@ LINT = [
     ),
     ("- {name: Tight, effect: review, what: {tools: [wipe]}}", []),
     (
+        "- {name: Attacks, priority: 800, effect: deny, found: [any]}\n"
+        "- {name: Kept, priority: 500, effect: deny, secret: true, what: {tools: [wipe]}}",
+        [],
+    ),
+    (
+        "- {name: Asks, priority: 800, effect: confirm, who: {roles: [owner]}}\n"
+        "- {name: Kept, priority: 500, effect: deny, secret: true, what: {tools: [wipe]}}",
+        [("Kept", "It makes no secret of wipe where 'Asks' is about the caller, as that may let them call.")],
+    ),
+    (
+        "- {name: Closed, priority: 800, effect: deny}\n"
+        "- {name: Kept, priority: 500, effect: deny, secret: true, what: {tools: [wipe]}}",
+        [],
+    ),
+    (
         "- {name: Typo, effect: deny, what: {tools: [ecko, 'wip?']}}",
         [("Typo", "No live tool is called ecko. Did you mean echo?")],
     ),

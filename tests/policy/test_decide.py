@@ -213,10 +213,16 @@ SECRET = rule("hidden", "deny", secret=True, what={"tools": ["look_*"]}, priorit
         ([rule("changed", "transform", priority=90)], False),
         ([rule("for uma", "allow", priority=90, who={"users": ["uma"]})], True),
         ([rule("for others", "allow", priority=90, who={"users": ["adam"]})], False),
-        ([rule("no secret", "deny", priority=90)], True),
+        ([rule("if", "allow", priority=90, if_="args.a == 1")], True),
+        ([rule("asked", "review", priority=90, found=["sql"])], True),
+        ([rule("no secret", "deny", priority=90)], False),
+        ([rule("no attacks", "deny", priority=90, found=["any"])], False),
+        ([rule("no attacks", "deny", priority=90, found=["any"]), rule("ask", "confirm", priority=80)], True),
     ],
 )
-def test_a_secret_tool_is_unknown_unless_a_higher_rule_speaks_of_it(others: list[dict[str, Any]], seen: bool) -> None:
+def test_a_secret_tool_is_unknown_unless_a_higher_rule_may_let_through(
+    others: list[dict[str, Any]], seen: bool
+) -> None:
     live = rules(SECRET, *others)
     assert visible(UMA, LOOK, live) is seen
     refusal = judged(live).refusal
