@@ -7,11 +7,13 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
+from oversight.marks import granted_by
 from oversight.rule_lint import Finding, Surroundings, lint
 from oversight.rule_words import Difference, differences, said
 from policy.actions import digest, spec_of
-from policy.models import Draft, Rule, Ruleset
+from policy.models import AccessRequest, Draft, Rule, Ruleset
 from policy.rules import Spec, read
 from policy.rules.matching import STRICTNESS, globs
 from policy.rules.pins import pinned
@@ -171,7 +173,7 @@ def review(tenant: Tenant, reader: User) -> Review:
         loose=loose(state.live, tools),
         pinned=list(bound),
         problems=[f"{line.row.name}: {sentence}" for line in state.lines for sentence in line.wrong],
-        wait=_wait(tenant, reader),
+        wait=_wait(tenant, reader, askers(tenant, state.specs, bound, state.live)),
     )
 
 
@@ -224,14 +226,41 @@ def _loosening(live: Ruleset | None) -> list[Spec]:
     return [rule for rule in read_rules if rule is not None and rule.enabled and not rule.tightens and rule.what.tools]
 
 
-def _wait(tenant: Tenant, reader: User) -> str:
-    """Who else has to publish, where the tenant asks for a second person and the reader is the first."""
-    writers = Draft.objects.filter(tenant=tenant).values_list("writers", flat=True).first() or []
-    if not tenant.second_publisher or reader.pk not in writers:
+def askers(tenant: Tenant, rules: Iterable[Spec], bound: Mapping[str, str], live: Ruleset | None) -> Mapping[int, str]:
+    """Whose own requests publishing these rules would grant, by user id: the tool. bound: the pins of their tools."""
+    before = map(readable, live.rules) if live else ()
+    same = [rule for rule in before if rule is not None and not _revived(rule, bound, live.pins if live else {})]
+    found = AccessRequest.objects.filter(
+        tenant=tenant, pk__in={number for rule in rules if rule not in same and (number := granted_by(rule))}
+    )
+    return dict(found.values_list("member__user", "tool"))
+
+
+def _revived(rule: Spec, bound: Mapping[str, str], pins: Mapping[str, str]) -> bool:
+    """Whether a live rule would hold for a tool that has changed since."""
+    over = rule.when is not None and rule.when.until is not None and rule.when.until <= timezone.now()
+    return not rule.tightens and not over and any(bound.get(tool) != pins.get(tool) for tool in rule.what.tools)
+
+
+def not_yours(tool: str) -> str:
+    """Told to whoever would publish what grants them a tool."""
+    return f"You asked for {tool} yourself, so somebody else has to publish the rule that grants it."
+
+
+def _wait(tenant: Tenant, reader: User, askers: Mapping[int, str]) -> str:
+    """Who has to publish, where the reader may not: because it grants what they asked for, or because the tenant asks
+    for a second person and they are the first."""
+    kept = Draft.objects.filter(tenant=tenant).values_list("writers", flat=True).first() or []
+    writers = kept if tenant.second_publisher else []
+    if reader.pk in askers:
+        why = not_yours(askers[reader.pk])
+    elif reader.pk in writers:
+        why = f"You wrote at this draft, and {tenant.name} asks for a second person to publish it."
+    else:
         return ""
     others = Member.objects.filter(
         tenant=tenant, active=True, user__is_active=True, role__in=tenant_queries.MANAGERS
-    ).exclude(user__in=writers)
+    ).exclude(user__in=[*writers, *askers])
     names = list(others.order_by("user__username").values_list("user__username", flat=True))
     ask = f"Ask {' or '.join(names)}." if names else "There is nobody else who may: make somebody an admin first."
-    return f"You wrote at this draft, and {tenant.name} asks for a second person to publish it. {ask}"
+    return f"{why} {ask}"

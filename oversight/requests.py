@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from access.callers import caller_of
 from audit.models import Entry, Event
-from oversight.drafts import live_rules, readable
+from oversight.drafts import askers, live_rules, not_yours, readable
 from oversight.effective import SIGNED_IN
+from oversight.marks import GRANTABLE, granted_by, mark
 from policy import actions as policy_actions
 from policy.decide import visible
 from policy.models import AccessRequest, Rule, Ruleset
@@ -43,7 +44,6 @@ USUAL_DAYS = 7
 LONGEST_DAYS = 366
 _LOOK_BACK = datetime.timedelta(days=31)
 _HIGHEST = 1000
-_GRANTABLE: Final = (Effect.ALLOW, Effect.CONFIRM, Effect.REVIEW)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,7 +208,7 @@ def grant(
     if not now < until <= now + datetime.timedelta(days=LONGEST_DAYS):
         raise ValidationError(f"Choose a day within the next {LONGEST_DAYS}.")
     effect = effect or proposed(held)
-    if effect not in _GRANTABLE:
+    if effect not in GRANTABLE:
         raise ValidationError("A request is granted by letting the call run, or by having somebody asked.")
     if _subject(held.tenant, held.tool) is None:
         raise ValidationError(f"{held.tool} is not offered any more, so there is nothing to grant.")
@@ -227,12 +227,18 @@ def grant(
 @transaction.atomic
 def publish(tenant: Tenant, *, actor: User, note: str, pins: Mapping[str, str], reviewed: str) -> Ruleset:
     """Publish the draft, and with it grant what was put forward. What was taken out of the draft waits for an admin
-    again. Raises what `policy.actions.publish` does."""
+    again. Raises what `policy.actions.publish` does, and ValidationError when it grants what the actor asked for."""
+    policy_actions.lock_draft(tenant.pk)  # from here on nobody else publishes, so that what is live stays so
+    before = live_rules(tenant)
     made = policy_actions.publish(tenant, actor=actor, note=note, pins=pins, reviewed=reviewed)
-    names = [rule["name"] for rule in made.rules if rule.get("enabled", True) and rule["effect"] in _GRANTABLE]
+    rules = list(map(read, made.rules))
+    asked = askers(tenant, rules, made.pins, before)
+    if actor.pk in asked:
+        raise ValidationError(not_yours(asked[actor.pk]))
+    granted = set(map(granted_by, rules))
     waiting = AccessRequest.objects.select_for_update(of=("self",)).select_related("tenant", "member__user")
     for request in waiting.filter(tenant=tenant, state=State.PROPOSED):
-        if any(name.endswith(_mark(request)) for name in names):
+        if request.pk in granted:
             _answered(request, State.GRANTED, actor, request.answer)
         else:
             request.until, request.decided_by, request.decided_at = None, None, None
@@ -247,7 +253,7 @@ def deny(request: AccessRequest, *, actor: User, answer: str) -> AccessRequest:
     if not answer.strip():
         raise ValidationError("Say why; the person reads it.")
     held = _held(request, actor, WAITING)
-    for rule in Rule.objects.filter(tenant=held.tenant, name__endswith=_mark(held)):
+    for rule in Rule.objects.filter(tenant=held.tenant, name__endswith=mark(held)):
         policy_actions.remove_rule(rule, actor=actor)
     held.until = None
     _answered(held, State.DENIED, actor, answer)
@@ -278,7 +284,7 @@ def _rule(request: AccessRequest, until: datetime.datetime, effect: Effect) -> S
             f"The rule “{request.rule}” has the highest priority there is, so that no other can stand above it."
         )
     username = request.member.user.username
-    end = f" until {until:%Y-%m-%d}{_mark(request)}"
+    end = f" until {until:%Y-%m-%d}{mark(request)}"
     rule: dict[str, object] = {
         "name": f"Access for {username}: {request.tool}"[: 100 - len(end)] + end,
         "priority": refusing.priority + 1,
@@ -290,11 +296,6 @@ def _rule(request: AccessRequest, until: datetime.datetime, effect: Effect) -> S
     if effect is Effect.REVIEW and (reviewers := _reviewers(request)) is not None:
         rule["reviewers"] = reviewers.model_dump(mode="json")
     return read(rule)
-
-
-def _mark(request: AccessRequest) -> str:
-    """How the name of the rule ends that grants it."""
-    return f" (request {request.pk})"
 
 
 def _reviewers(request: AccessRequest) -> ReviewedBy | None:
@@ -368,7 +369,7 @@ def _tell_person(request: AccessRequest) -> None:
 def _tell_seconds(request: AccessRequest, actor: User) -> None:
     team, asker = request.tenant, request.member.user.username
     _mail(
-        [reader for reader in _admins(team) if reader != actor.email],
+        [reader for reader in _admins(team) if reader not in (actor.email, request.member.user.email)],
         f"{actor.username} puts forward {request.tool} for {asker} in {team.name}",
         f"{actor.username} would let {asker} use {request.tool} in {team.name}, which asks for a second person. The "
         f"rule is in the draft. Look at it: {settings.BASE_URL}/admin/policy/rule/publish/?tenant={team.pk}",

@@ -116,14 +116,19 @@ def test_it_ends_at_its_moment(cast: Cast, host: Host) -> None:
     assert "What was granted to you is over." in text(browser(cast.uma), door(cast))
 
 
-def test_it_ends_when_the_tool_changes(cast: Cast, host: Host) -> None:
-    granted(cast, asked(cast))
-    assert said(host.call("echo", {"text": "hi"})) == ""
+def change(cast: Cast) -> None:
+    """`echo` is something else from now on."""
     with cast.see(cast.acme):
         tool = cast.acme.tools.get(name="echo")
         tool.description = "Does something else for tests. Use it in tests; changes nothing."
         tool.save()
         tool_actions.publish(tool, actor=cast.staff)
+
+
+def test_it_ends_when_the_tool_changes(cast: Cast, host: Host) -> None:
+    granted(cast, asked(cast))
+    assert said(host.call("echo", {"text": "hi"})) == ""
+    change(cast)
     assert said(host.call("echo", {"text": "hi"})) == "denied"
 
 
@@ -224,11 +229,15 @@ def test_who_chooses_less_gives_less(cast: Cast, host: Host) -> None:
     assert said(host.call("echo", {"text": "hi"})) == ""
 
 
+def two_publish(cast: Cast) -> None:
+    with cast.see(cast.acme):
+        Tenant.objects.filter(pk=cast.acme.pk).update(second_publisher=True)
+
+
 @pytest.fixture
 def two(cast: Cast, host: Host) -> AccessRequest:
     """Uma's, where rules need a second person; adam has put it forward."""
-    with cast.see(cast.acme):
-        Tenant.objects.filter(pk=cast.acme.pk).update(second_publisher=True)
+    two_publish(cast)
     request = asked(cast)
     week = (timezone.now() + WEEK).date().isoformat()
     given = {"seen": live(cast).number, "until": week, "effect": "allow", "answer": "For this customer"}
@@ -245,6 +254,12 @@ def publish_draft(reader: Browser, cast: Cast) -> str:
     url = f"{reverse('admin:policy_rule_publish')}?tenant={cast.acme.pk}"
     (form,) = [form for form in forms(reader.get(url).content.decode()) if "digest" in form.texts]
     return reader.post(url, form.data(), follow=True).content.decode()
+
+
+def add(cast: Cast, name: str) -> None:
+    """One more rule in the draft, of adam's."""
+    with cast.see(cast.acme):
+        actions.save_rule(actions.fill(Rule(tenant=cast.acme), read(rule(name, "warn"))), actor=cast.adam)
 
 
 def state(cast: Cast, request: AccessRequest) -> str:
@@ -265,6 +280,76 @@ def test_where_two_have_to_publish_a_grant_waits_for_the_second(cast: Cast, host
     assert (state(cast, two), two.decided_by_id) == ("granted", cast.olga.pk)
     assert said(host.call("echo", {"text": "hi"})) == ""
     assert "For this customer" in text(uma, door(cast))
+
+
+@pytest.fixture
+def own(cast: Cast, host: Host) -> AccessRequest:
+    """Olga's, who may publish; adam has put it forward where rules need a second person."""
+    two_publish(cast)
+    return granted(cast, asked(cast, person="olga"))
+
+
+def test_who_asked_does_not_publish_what_grants_it(cast: Cast, host: Host, own: AccessRequest) -> None:
+    zoe, number = cast.join(cast.acme, "zoe", Role.ADMIN).user, live(cast).number
+    olga = browser(cast.olga)
+    page = text(olga, f"{reverse('admin:policy_rule_publish')}?tenant={cast.acme.pk}")
+    assert f"You asked for echo yourself, so somebody else has to publish the rule that grants it. Ask {zoe}." in page
+    assert "You asked for echo yourself" in publish_draft(olga, cast)
+    assert (state(cast, own), live(cast).number) == ("proposed", number)
+    assert f"publish it. Ask {zoe}." in publish_draft(browser(cast.adam), cast), "and not olga"
+    assert f"Rules v{number + 1} decide" in publish_draft(browser(zoe), cast)
+    assert (state(cast, own), own.decided_by_id) == ("granted", zoe.pk)
+
+
+def test_who_asked_does_not_publish_what_grants_it_when_it_was_out_of_the_draft_for_a_while(
+    cast: Cast, host: Host, own: AccessRequest
+) -> None:
+    with cast.see(cast.acme):
+        rules = [
+            one.model_dump(mode="json", by_alias=True, exclude_defaults=True) for one in actions.draft_of(cast.acme)
+        ]
+    draft(cast, NO, rule("Another", "warn"))
+    assert "decide" in publish_draft(browser(cast.olga), cast)
+    assert state(cast, own) == "open"
+    draft(cast, *rules)
+    assert "You asked for echo yourself" in publish_draft(browser(cast.olga), cast)
+
+
+def test_who_asked_publishes_what_else_is_written_beside_their_grant(
+    cast: Cast, host: Host, own: AccessRequest
+) -> None:
+    zoe = cast.join(cast.acme, "zoe", Role.ADMIN).user
+    publish_draft(browser(zoe), cast)
+    add(cast, "Another")
+    assert "decide" in publish_draft(browser(cast.olga), cast)
+
+
+def test_who_asked_does_not_make_their_grant_longer(cast: Cast, host: Host, own: AccessRequest) -> None:
+    publish_draft(browser(cast.join(cast.acme, "zoe", Role.ADMIN).user), cast)
+    with cast.see(cast.acme):
+        row = Rule.objects.get(tenant=cast.acme, name__startswith="Access for")
+        row.spec = {**row.spec, "when": {"until": (timezone.now() + 2 * WEEK).isoformat()}}
+        actions.save_rule(row, actor=cast.adam)
+    assert "You asked for echo yourself" in publish_draft(browser(cast.olga), cast)
+
+
+def test_who_asked_does_not_make_their_grant_hold_for_a_tool_that_changed(cast: Cast, host: Host) -> None:
+    granted(cast, asked(cast, person="olga"))
+    change(cast)
+    two_publish(cast)
+    add(cast, "Another")
+    assert "You asked for echo yourself" in publish_draft(browser(cast.olga), cast)
+    assert "decide" in publish_draft(browser(cast.join(cast.acme, "zoe", Role.ADMIN).user), cast)
+
+
+@override_settings(SENDS_MAIL=True)
+def test_who_asked_is_not_written_to_as_the_second_person(cast: Cast, host: Host) -> None:
+    zoe = cast.join(cast.acme, "zoe", Role.ADMIN).user
+    two_publish(cast)
+    request = asked(cast, person="olga")
+    mail.outbox.clear()
+    granted(cast, request)
+    assert [one.to for one in mail.outbox] == [[zoe.email]]
 
 
 def test_nobody_publishes_beside_the_draft_where_two_have_to(cast: Cast, host: Host, two: AccessRequest) -> None:
