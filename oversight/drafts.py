@@ -9,7 +9,7 @@ import orjson
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from oversight.marks import granted_by
+from oversight.requests.marks import granted_by
 from oversight.rule_lint import Finding, Surroundings, lint
 from oversight.rule_words import Difference, differences, said
 from policy.actions import digest, spec_of

@@ -13,7 +13,8 @@ from django.views.decorators.http import require_http_methods
 
 from jobs.pages import signed_in
 from lib.html import when
-from oversight import requests
+from oversight.requests import asking
+from oversight.requests.standing import standing
 from tenants.models import Member, User
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -28,26 +29,26 @@ def ask(request: HttpRequest, slug: str) -> HttpResponse:
     A tool that is hidden from the reader, one that does not exist, a tenant that they are no member of: one answer.
     """
     member, tool = _member(request, slug), request.GET.get("tool", "")
-    found = requests.standing(member, tool) if _NAME.fullmatch(tool) else None
+    found = standing(member, tool) if _NAME.fullmatch(tool) else None
     if found is None:
         return render(request, "oversight/no_tool.html", {"tenant": member.tenant}, status=404)
     problem = ""
     if request.method == "POST":
         try:
-            requests.ask(member, tool, request.POST.get("why", ""))
+            asking.ask(member, tool, request.POST.get("why", ""))
         except ValidationError as said:
             problem = " ".join(said.messages)
         else:
             messages.success(request, "You asked for it. An admin answers here, and by mail where the hub sends mail.")
             return redirect(f"{reverse('ask', args=[slug])}?{urlencode({'tool': tool})}")
-    last = requests.latest(member, tool)
+    last = asking.latest(member, tool)
     context = {
         "tenant": member.tenant,
         "found": found,
         "last": last,
         "asked": when(last.created_at) if last else None,
-        "until": when(until) if last is not None and (until := requests.granted_until(last)) else None,
-        "open": last is not None and last.state in requests.WAITING,
+        "until": when(until) if last is not None and (until := asking.granted_until(last)) else None,
+        "open": last is not None and last.state in asking.WAITING,
         "why": request.POST.get("why", ""),
         "problem": problem,
     }

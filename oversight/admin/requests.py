@@ -19,7 +19,9 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from lib.html import when
-from oversight import requests
+from oversight.requests import answering
+from oversight.requests.asking import State
+from oversight.requests.case import Case, case_of
 from policy.actions import two_publish
 from policy.models import AccessRequest
 from policy.values import Effect
@@ -38,9 +40,9 @@ _COLOURS = {
 }
 
 _GRANTED: dict[str, str] = {
-    requests.State.GRANTED: "{who} may use {tool} from the next call on. The rule that says so was published, and "
+    State.GRANTED: "{who} may use {tool} from the next call on. The rule that says so was published, and "
     "stands in the draft too; what else was written at the draft was not published.",
-    requests.State.PROPOSED: "The rule is in the draft. {who} may use {tool} once somebody else has published it.",
+    State.PROPOSED: "The rule is in the draft. {who} may use {tool} once somebody else has published it.",
 }
 
 
@@ -120,23 +122,22 @@ class AccessRequestAdmin(TenantAdmin):
         if request.method != "GET" or object_id is None:
             raise PermissionDenied
         row = self.row(request, object_id)
-        week = timezone.now().date() + datetime.timedelta(days=requests.USUAL_DAYS)
-        usual = {"seen": requests.live_number(row), "until": week, "effect": requests.proposed(row).value}
-        return self._shown(request, row, GrantForm(initial=usual, label_suffix=""))
+        case = _case(row)
+        week = timezone.now().date() + datetime.timedelta(days=answering.USUAL_DAYS)
+        usual = {"seen": case.number, "until": week, "effect": case.proposed.value} if case is not None else {}
+        return self._shown(request, row, case, GrantForm(initial=usual, label_suffix=""))
 
-    def _shown(self, request: HttpRequest, row: AccessRequest, form: GrantForm) -> HttpResponse:
+    def _shown(self, request: HttpRequest, row: AccessRequest, case: Case | None, form: GrantForm) -> HttpResponse:
         context: dict[str, Any] = {
             "row": row,
             "form": form,
+            "case": case,
             "asked": when(row.created_at),
             "decided": when(row.decided_at) if row.decided_at else None,
             "until": when(row.until) if row.until else None,
-            "open": row.state == requests.State.OPEN,
             "mine": row.member.user_id == request.user.pk,
-            "forward": row.state == requests.State.PROPOSED,
+            "forward": row.state == State.PROPOSED,
             "two": two_publish(row.tenant),
-            "still": requests.still_refusing(row) if row.state == requests.State.OPEN else [],
-            "over": requests.passed_over(row) if row.state == requests.State.OPEN else [],
         }
         title = f"{row.member.user.username} asks for {row.tool}"
         return self.page(request, "admin/oversight/request.html", title=title, **context)
@@ -147,10 +148,10 @@ class AccessRequestAdmin(TenantAdmin):
         if request.method != "POST":
             return HttpResponseRedirect(_page(row))
         if not form.is_valid():
-            return self._shown(request, row, form)
+            return self._shown(request, row, _case(row), form)
         given = form.cleaned_data
         try:
-            done = requests.grant(
+            done = answering.grant(
                 row,
                 actor=person(request),
                 until=form.end,
@@ -168,12 +169,17 @@ class AccessRequestAdmin(TenantAdmin):
         row = self.row(request, object_id)
         if request.method == "POST":
             try:
-                requests.deny(row, actor=person(request), answer=request.POST.get("answer", ""))
+                answering.deny(row, actor=person(request), answer=request.POST.get("answer", ""))
             except ValidationError as problem:
                 tell(request, problem)
             else:
                 messages.success(request, f"{row.member.user.username} was told no.")
         return HttpResponseRedirect(_page(row))
+
+
+def _case(row: AccessRequest) -> Case | None:
+    """What stands around a request that waits for an admin."""
+    return case_of(row) if row.state == State.OPEN else None
 
 
 def _page(row: AccessRequest) -> str:

@@ -14,9 +14,10 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 
 from lib.html import when
-from oversight import drafts, requests, rule_form, rule_versions
+from oversight import drafts, rule_form, rule_versions
 from oversight.admin.effective import EffectivePages
 from oversight.admin.replay import ReplayPages
+from oversight.requests import answering
 from oversight.rule_form import RuleForm
 from policy import actions
 from policy.models import Rule, Ruleset
@@ -216,7 +217,7 @@ class RuleAdmin(TenantAdmin):
                     "A tool changed after this page was shown. Look again at what will be published."
                 )
             note, reviewed = request.POST.get("note", "").strip(), request.POST.get("digest", "")
-            return requests.publish(tenant, actor=person(request), note=note, pins=pins, reviewed=reviewed)
+            return answering.publish(tenant, actor=person(request), note=note, pins=pins, reviewed=reviewed)
         except ValidationError as problem:
             tell(request, problem)
             return None
