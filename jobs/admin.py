@@ -184,7 +184,8 @@ class HookForm(TenantForm):
         max_length=500,
         label="URL",
         widget=UnfoldAdminTextInputWidget,
-        help_text="Gets a POST when a job of the tenant ends: which one and how, but not its result. https only.",
+        help_text="Gets a POST when a job of the tenant ends: which one and how, but not its result; when a call waits "
+        "for approval; and when somebody asks for access. https only.",
     )
 
     class Meta:
@@ -207,14 +208,17 @@ class HookForm(TenantForm):
 
 @admin.register(Hook)
 class HookAdmin(TenantAdmin):
-    """Who is told when jobs end. A secret is shown once, when it is made."""
+    """Who is told when jobs end or wait for somebody. A secret is shown once, when it is made."""
 
     form = HookForm
     list_display = ("url", tenant_column, "state_label", "made")
     list_filter = (TenantFilter,)
     list_filter_submit = True
     ordering = ("tenant__name", "url")
-    empty_says = "A hook tells a program of yours when a job ends, in a signed message. Add the first one."
+    empty_says = (
+        "A hook tells a program of yours when a job ends, a call waits for approval or somebody asks for access, in a "
+        "signed message. Add the first one."
+    )
     delete_says = "Nothing is sent there any more, and the log of what was sent is gone. This cannot be undone."
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
@@ -283,7 +287,7 @@ class HookAdmin(TenantAdmin):
 class DeliveryAdmin(ReadOnly, TenantAdmin):  # type: ignore[misc]
     """What was sent to hooks and what came back."""
 
-    list_display = ("job_link", tenant_column, "hook_link", "state_label", "attempts", "answer", "tried", "next_try")
+    list_display = ("about_link", tenant_column, "hook_link", "state_label", "attempts", "answer", "tried", "next_try")
     list_filter = (TenantFilter, ("state", ChoicesDropdownFilter))
     list_filter_submit = True
     list_per_page = 50
@@ -297,16 +301,21 @@ class DeliveryAdmin(ReadOnly, TenantAdmin):  # type: ignore[misc]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         unread = (f"job__{one}" for one in _NOT_LISTED)
-        return super().get_queryset(request).select_related("hook", "job").defer(*unread)
+        return super().get_queryset(request).select_related("hook", "job", "request").defer(*unread)
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         raise Http404("A delivery has no page of its own.")
 
-    @display(description="job")
-    def job_link(self, delivery: Delivery) -> SafeString:
-        return _link(reverse("admin:jobs_job_change", args=[delivery.job_id]), delivery.job.tool)
+    @display(description="about")
+    def about_link(self, delivery: Delivery) -> SafeString:
+        if delivery.request is not None:
+            page = reverse("admin:policy_accessrequest_change", args=[delivery.request_id])
+            return _link(page, f"Access to {delivery.request.tool}")
+        return _link(
+            reverse("admin:jobs_job_change", args=[delivery.job_id]), delivery.job.tool if delivery.job else ""
+        )
 
     @display(description="hook")
     def hook_link(self, delivery: Delivery) -> SafeString:

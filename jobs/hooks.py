@@ -1,11 +1,11 @@
-"""Telling a tenant's own systems that a job has ended, or waits for somebody to approve it: webhooks after Standard
-Webhooks 1.0.0.
+"""Telling a tenant's own systems that a job has ended, or waits for somebody to approve it, or that somebody asks for
+access: webhooks after Standard Webhooks 1.0.0.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
-What is told is queued in the transaction that ends the job (`jobs_finish` and its like) or holds it, so that none is
-forgotten. It may arrive twice, under the same `webhook-id`, and it says which job it is about and how it ended, never
-what it was called with or what came of it.
+What is told is queued in the transaction that ends the job (`jobs_finish` and its like), holds it or makes the request,
+so that none is forgotten. It may arrive twice, under the same `webhook-id`, and it says what it is about and how that
+ended, never what a tool was called with or what came of it.
 """
 
 import asyncio
@@ -20,10 +20,11 @@ import traceback
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import orjson
 from django.conf import settings
+from django.db import connection
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
@@ -32,6 +33,7 @@ from audit.entries import instance
 from audit.models import Event
 from jobs.models import origin
 from lib import db, fetch, redact, seal
+from policy.models import AccessRequest
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +55,25 @@ _GONE = 410
 _SECRET = "whsec_"  # noqa: S105 - how the specification spells one
 
 
-_EVENTS = {"ended": "job.ended", "held": "approval.waiting", "broken": "approval.broken"}
+_EVENTS = {
+    "ended": "job.ended",
+    "held": "approval.waiting",
+    "broken": "approval.broken",
+    "asked": "access.requested",
+}
 """What a message is called, by what its delivery is about."""
+_ASKED: LiteralString = """
+    INSERT INTO jobs_delivery
+        (tenant_id, hook_id, request_id, version, about, state, attempts, created_at, due_at, said)
+    SELECT h.tenant_id, h.id, %s, %s, 'asked', 'waiting', 0, clock_timestamp(), clock_timestamp(), ''
+    FROM jobs_hook h WHERE h.tenant_id = %s AND h.enabled FOR KEY SHARE OF h
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Message:
-    """One delivery with all it needs. approval and what follows: of a job that is or was held."""
+    """One delivery with all it needs. job and what follows: of one; approval and what follows: where it is or was held.
+    request, why: of somebody who asks for access."""
 
     id: int
     tenant_id: int
@@ -68,22 +82,24 @@ class _Message:
     url: str = field(repr=False)
     secret: bytes = field(repr=False)
     slug: str
-    job: uuid.UUID
+    about: str
     tool: str
     version: int
-    state: str
-    reason: str
-    created_at: datetime
-    ended_at: datetime | None
-    about: str
-    approval: uuid.UUID | None
     username: str
+    created_at: datetime
+    job: uuid.UUID | None
+    state: str | None
+    reason: str | None
+    ended_at: datetime | None
+    approval: uuid.UUID | None
     rule: str | None
     held_at: datetime | None
     held_until: datetime | None
     decided_at: datetime | None
     broken: str | None
     decided_by: str | None
+    request: int | None
+    why: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +124,13 @@ def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     key = base64.b64decode(secret.removeprefix(_SECRET))
     signed = f"{message_id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+
+
+def queue_asked(request: AccessRequest, *, version: int) -> None:
+    """Have all hooks of the tenant told that somebody asks for access to a tool, of which this version is live. It is
+    sent once the caller's transaction is committed."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ASKED, [request.pk, version, request.tenant_id])
 
 
 async def deliver_due() -> None:
@@ -147,14 +170,16 @@ async def _deliver(delivery: int, tenant_id: int) -> None:
 async def _message(delivery: int, tenant_id: int) -> _Message | None:
     async with db.tenant_transaction(tenant_id) as conn, conn.cursor(row_factory=class_row(_Message)) as cursor:
         await cursor.execute(
-            "SELECT d.id, d.tenant_id, d.hook_id, d.attempts, h.url, h.secret, t.slug, j.id AS job, j.tool,"
-            " v.number AS version, j.state, j.reason, j.created_at, j.ended_at, d.about, a.id AS approval, j.username,"
-            " a.rule, a.created_at AS held_at, a.expires_at AS held_until, a.decided_at, a.broken,"
-            " u.username AS decided_by"
-            " FROM jobs_delivery d JOIN jobs_hook h ON h.id = d.hook_id JOIN jobs_job j ON j.id = d.job_id"
-            " JOIN tools_version v ON v.id = j.version_id JOIN tenants_tenant t ON t.id = d.tenant_id"
+            "SELECT d.id, d.tenant_id, d.hook_id, d.attempts, h.url, h.secret, t.slug, d.about,"
+            " coalesce(j.tool, r.tool) AS tool, coalesce(v.number, d.version) AS version,"
+            " coalesce(j.username, w.username) AS username, coalesce(j.created_at, r.created_at) AS created_at,"
+            " j.id AS job, j.state, j.reason, j.ended_at, a.id AS approval, a.rule, a.created_at AS held_at,"
+            " a.expires_at AS held_until, a.decided_at, a.broken, u.username AS decided_by, r.id AS request, r.why"
+            " FROM jobs_delivery d JOIN jobs_hook h ON h.id = d.hook_id JOIN tenants_tenant t ON t.id = d.tenant_id"
+            " LEFT JOIN jobs_job j ON j.id = d.job_id LEFT JOIN tools_version v ON v.id = j.version_id"
             " LEFT JOIN jobs_approval a ON a.job_id = j.id LEFT JOIN tenants_user u ON u.id = a.decided_by_id"
-            " WHERE d.id = %s",
+            " LEFT JOIN policy_accessrequest r ON r.id = d.request_id LEFT JOIN tenants_member m ON m.id = r.member_id"
+            " LEFT JOIN tenants_user w ON w.id = m.user_id WHERE d.id = %s",
             [delivery],
         )
         return await cursor.fetchone()
@@ -190,7 +215,22 @@ def _outbound(message: _Message, now: int) -> fetch.Outbound:
 
 def _body(message: _Message) -> bytes:
     """The same at every attempt. `type`, `timestamp` and `data` as the specification has them."""
-    ended = message.about == "ended"
+    moments = {
+        "ended": message.ended_at,
+        "held": message.held_at,
+        "broken": message.decided_at,
+        "asked": message.created_at,
+    }
+    about = {"request": _request(message)} if message.about == "asked" else _of_job(message)
+    told = {
+        "type": _EVENTS[message.about],
+        "timestamp": moments[message.about],
+        "data": {"tenant": message.slug, **about},
+    }
+    return orjson.dumps(told, option=orjson.OPT_UTC_Z)
+
+
+def _of_job(message: _Message) -> dict[str, Any]:
     job = {
         "id": message.job,
         "tool": message.tool,
@@ -198,14 +238,22 @@ def _body(message: _Message) -> bytes:
         "created_at": message.created_at,
         "url": f"{settings.BASE_URL}/api/v1/t/{message.slug}/jobs/{message.job}/",
     }
-    data: dict[str, Any] = {"tenant": message.slug, "job": job}
-    if ended:
-        job |= {"state": message.state, "reason": message.reason, "ended_at": message.ended_at}
-    else:
-        data["approval"] = _approval(message)
-    at = {"ended": message.ended_at, "held": message.held_at, "broken": message.decided_at}[message.about]
-    told = {"type": _EVENTS[message.about], "timestamp": at, "data": data}
-    return orjson.dumps(told, option=orjson.OPT_UTC_Z)
+    if message.about == "ended":
+        return {"job": job | {"state": message.state, "reason": message.reason, "ended_at": message.ended_at}}
+    return {"job": job, "approval": _approval(message)}
+
+
+def _request(message: _Message) -> dict[str, Any]:
+    """Who asks for what, and why in their own words; without what looks like a secret in them."""
+    return {
+        "id": message.request,
+        "tool": message.tool,
+        "version": message.version,
+        "username": message.username,
+        "reason": redact.secrets(message.why or ""),
+        "created_at": message.created_at,
+        "url": f"{settings.BASE_URL}/admin/policy/accessrequest/{message.request}/change/",
+    }
 
 
 def _approval(message: _Message) -> dict[str, Any]:

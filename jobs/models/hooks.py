@@ -1,4 +1,4 @@
-"""Who is told of jobs, and what they were told."""
+"""Who is told of jobs and of requests for access, and what they were told."""
 
 import re
 
@@ -7,11 +7,12 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from jobs.models.jobs import Job
+from policy.models import AccessRequest
 from tenants.models import Tenant, User
 
 
 class Hook(models.Model):
-    """A URL that is told when a job ends. secret: sealed; what deliveries are signed with.
+    """A URL that is told when a job ends, or waits for somebody. secret: sealed; what deliveries are signed with.
 
     The URL's path and query may be a secret too (chat services): outside its own pages a hook goes by `origin`.
     """
@@ -46,7 +47,9 @@ def origin(url: str) -> str:
 
 
 class Delivery(models.Model):
-    """One message to a Hook about one job, and how its attempts went. about: `ended`, or `held` for approval."""
+    """One message to a Hook about one job or one request, and how its attempts went. about: that the job `ended`, is
+    `held` for approval or was `broken` free; that the request was `asked`. version: what was live then of the tool that
+    is asked for."""
 
     class State(models.TextChoices):
         WAITING = "waiting", _("Waiting")
@@ -55,7 +58,9 @@ class Delivery(models.Model):
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
     hook = models.ForeignKey(Hook, on_delete=models.CASCADE, related_name="deliveries")
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+")
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, null=True, related_name="+")
+    request = models.ForeignKey(AccessRequest, on_delete=models.CASCADE, null=True, related_name="+")
+    version = models.PositiveIntegerField(null=True)
     about = models.CharField(max_length=8, db_default="ended")
     state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
     attempts = models.PositiveSmallIntegerField(default=0)
@@ -68,8 +73,15 @@ class Delivery(models.Model):
     class Meta:
         ordering = ["-created_at"]
         verbose_name_plural = "deliveries"
-        constraints = [models.UniqueConstraint(fields=["hook", "job", "about"], name="one_delivery_of_each")]
+        constraints = [
+            models.UniqueConstraint(fields=["hook", "job", "about"], name="one_delivery_of_each"),
+            models.CheckConstraint(
+                condition=Q(job__isnull=False, request__isnull=True)
+                | Q(job__isnull=True, request__isnull=False, version__isnull=False),
+                name="delivery_is_about_one_thing",
+            ),
+        ]
         indexes = [models.Index(fields=["due_at"], name="jobs_deliver", condition=Q(state="waiting"))]
 
     def __str__(self) -> str:
-        return f"{self.hook} {self.job_id}"
+        return f"{self.hook} {self.job_id or self.request_id}"

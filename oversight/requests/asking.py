@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
+from jobs import hooks
 from oversight.requests import mails
 from oversight.requests.standing import standing
 from policy.models import AccessRequest
@@ -37,6 +38,7 @@ def ask(member: Member, tool: str, why: str) -> AccessRequest:
     made = AccessRequest(tenant_id=member.tenant_id, member=member, tool=tool, rule=found.rule, why=why)
     tenant_actions.save(made, actor=member.user.username)
     mails.to_admins(made)
+    hooks.queue_asked(made, version=found.version)
     return made
 
 

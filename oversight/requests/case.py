@@ -54,7 +54,8 @@ class Case:
 
 def case_of(request: AccessRequest) -> Case:
     """By what is live now. Runs in a scope of the tenant."""
-    live, tool = live_rules(request.tenant), offered(request.tenant, request.tool)
+    live, there = live_rules(request.tenant), offered(request.tenant, request.tool)
+    tool = there[0] if there is not None else None
     number, found = live.number if live is not None else 0, refusing(live, request.rule)
     if live is None or tool is None or found is None:
         return Case(number=number, tool=tool, refusing=found)

@@ -26,11 +26,13 @@ _LOOK_BACK = datetime.timedelta(days=31)
 class Standing:
     """Where a member stands with a tool that is there for them.
 
-    refused: what keeps them from it, as a sentence; empty for nothing. rule: the name of the rule that does. scopes:
-    what the host that was refused last did not carry, where that is what is missing.
+    version: the number of what is live of it. refused: what keeps them from it, as a sentence; empty for nothing. rule:
+    the name of the rule that does. scopes: what the host that was refused last did not carry, where that is what is
+    missing.
     """
 
     tool: str
+    version: int
     refused: str = ""
     rule: str = ""
     scopes: tuple[str, ...] = ()
@@ -38,29 +40,30 @@ class Standing:
 
 def standing(member: Member, tool: str) -> Standing | None:
     """None when there is no such tool for them, for whatever reason. Runs in a scope of the tenant."""
-    subject = offered(member.tenant, tool)
-    if subject is None:
+    found = offered(member.tenant, tool)
+    if found is None:
         return None
+    subject, version = found
     rules, caller = rules_of(member.tenant_id), signed_in(member)
     if not visible(caller, subject, rules):
         return None
     last = _last_refusal(member, tool)
     if last is not None and last.reason == "insufficient_scope":
-        return Standing(tool=tool, scopes=tuple(sorted(subject.scopes)))
+        return Standing(tool=tool, version=version, scopes=tuple(sorted(subject.scopes)))
     live = live_rules(member.tenant)
     rule = refusing(live, str((last.detail or {}).get("rule", ""))) if last is not None else None
     rule = rule if rule is not None and not rule.secret else refusing(live, _deciding(rules, caller, subject))
     if rule is None:
-        return Standing(tool=tool)
+        return Standing(tool=tool, version=version)
     said = rule.message or f"The rule “{rule.name}” does not allow it."
-    return Standing(tool=tool, refused=said, rule=rule.name)
+    return Standing(tool=tool, version=version, refused=said, rule=rule.name)
 
 
-def offered(tenant: Tenant, name: str) -> Subject | None:
-    """The tool as it is offered now."""
+def offered(tenant: Tenant, name: str) -> tuple[Subject, int] | None:
+    """The tool as it is offered now, and the number of that version."""
     live = Tool.objects.filter(tenant=tenant, enabled=True).exclude(live__connection__enabled=False).values("live_id")
     row = Version.objects.filter(tenant=tenant, name=name, pk__in=live).values().first()
-    return subject_of(row) if row is not None else None
+    return (subject_of(row), row["number"]) if row is not None else None
 
 
 def signed_in(member: Member) -> Caller:
