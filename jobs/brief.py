@@ -16,17 +16,15 @@ from django.db.models import F, Func, IntegerField, Q, QuerySet
 from django.utils import timezone
 
 from audit.models import Event
+from jobs import hidden
 from jobs.approvals import is_offered, leads_there
 from jobs.models import Approval
 from jobs.sealed import unseal_arguments
-from lib import redact
 from lib.detect import disguise
 from lib.html import MOST_SHOWN, pretty
 from lib.seal import SealError
-from tools.catalog import secret_names
 from tools.models import Version
 
-HIDDEN = "(hidden)"
 LATELY = datetime.timedelta(days=7)
 """How long a change of a tool is worth a note."""
 _LOOKED_BACK = datetime.timedelta(days=90)
@@ -96,11 +94,11 @@ def brief_of(approval: Approval, known: Q) -> Brief:
     if arguments is None:
         risks = [Risk(says="Its arguments cannot be opened; it cannot be approved.", grave=True)]
         return Brief(sentence=sentence(version), arguments=None, length=0, risks=risks)
-    hidden = secrets_of(version.input_schema)
-    shown = without_secrets(arguments, hidden)
+    secret = hidden.from_others(version.input_schema)
+    shown = hidden.without(arguments, secret)
     drawn = marked(shown)
     before = _approved_before(approval)
-    alike = _opened(before.filter(known), hidden)
+    alike = _opened(before.filter(known), secret)
     return Brief(
         sentence=sentence(version, shown),
         arguments=drawn,
@@ -113,7 +111,7 @@ def brief_of(approval: Approval, known: Q) -> Brief:
 
 def fits_a_page(arguments: Mapping[str, Any], schema: Any) -> bool:
     """Whether the page of its approval can show all of a call; nobody approves what they cannot see."""
-    shown = without_secrets(arguments, secrets_of(schema))
+    shown = hidden.without(arguments, hidden.from_others(schema))
     return len(pretty(shown)) <= MOST_SHOWN and len(pretty(marked(shown))) <= MOST_SHOWN
 
 
@@ -139,21 +137,6 @@ def opened(approval: Approval) -> dict[str, Any] | None:
         return unseal_arguments(approval.arguments)
     except SealError:
         return None
-
-
-def secrets_of(schema: Any) -> frozenset[str]:
-    """Arguments that a schema marks as secret, and those it describes under the name of one."""
-    return secret_names(schema) | {name for name in _described(schema) if redact.named(name)[1]}
-
-
-def without_secrets(value: Any, hidden: frozenset[str]) -> Any:
-    """The same without what is under these names, at any depth."""
-    if isinstance(value, Mapping):
-        return {
-            name: HIDDEN if name in hidden and one is not None else without_secrets(one, hidden)
-            for name, one in value.items()
-        }
-    return [without_secrets(one, hidden) for one in value] if isinstance(value, list | tuple) else value
 
 
 def marked(value: Any) -> Any:
@@ -259,12 +242,12 @@ def _approved_before(approval: Approval) -> QuerySet[Approval]:
     )
 
 
-def _opened(rows: QuerySet[Approval], hidden: frozenset[str]) -> list[tuple[Approval, Any]]:
+def _opened(rows: QuerySet[Approval], secret: frozenset[str]) -> list[tuple[Approval, Any]]:
     """The latest of them that can be opened, without what is a secret now or was one when they were called."""
     size = Func(F("arguments"), function="octet_length", output_field=IntegerField())
     kept = rows.annotate(size=size).filter(size__lte=_MOST_COMPARED)[:_COMPARED]
-    found = ((one, opened(one), secrets_of(one.job.version.input_schema)) for one in kept)
-    return [(one, without_secrets(given, hidden | then)) for one, given, then in found if given is not None]
+    found = ((one, opened(one), hidden.from_others(one.job.version.input_schema)) for one in kept)
+    return [(one, hidden.without(given, secret | then)) for one, given, then in found if given is not None]
 
 
 def _earlier(approval: Approval, shown: Any, alike: list[tuple[Approval, Any]]) -> Earlier | None:
@@ -289,19 +272,6 @@ def _known(version: Version) -> list[str]:
     return sorted(names, key=lambda name: name not in required)
 
 
-def _described(schema: Any) -> Iterator[str]:
-    """The names of all properties, at any depth."""
-    waiting = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            properties = node.get("properties")
-            yield from properties if isinstance(properties, dict) else ()
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node
-
-
 def _leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value and depth < _DEEPEST:
         for name, one in value.items():
@@ -315,7 +285,7 @@ def _leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, A
 
 def _value(value: Any) -> str:
     if isinstance(value, str):
-        return HIDDEN if value == HIDDEN else f"“{line(value)}”"
+        return hidden.HIDDEN if value == hidden.HIDDEN else f"“{line(value)}”"
     if isinstance(value, list):
         return f"{len(value)} item{'' if len(value) == 1 else 's'}"
     if isinstance(value, Mapping):

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from jobs.hidden import without
 from lib.detect.disguise import marked
 from tools.calls import Ready
 from tools.catalog import LiveTool
 
-HIDDEN = "(hidden)"
-"""Stands for an argument that is secret by the tool's schema."""
 _MOST_MESSAGE = 1500
 MOST_SHOWN = 20_000
 """Characters of an argument that a page of ours shows."""
@@ -57,7 +56,7 @@ def intent_of(ready: Ready, said: str = "") -> Intent:
     return Intent(
         tool=tool.name,
         title=_one_line(str(tool.manifest.get("title") or ""), 100),
-        arguments=_without(_in_order(ready.arguments, tool.manifest.get("inputSchema") or {}), tool.hidden),
+        arguments=without(_in_order(ready.arguments, tool.manifest.get("inputSchema") or {}), tool.hidden),
         destructive="destructive" in tool.subject.traits,
         changes=_changes(tool),
         words=_one_line(_SENTENCE.split(description, 1)[0], _MOST_SAID),
@@ -166,13 +165,6 @@ def _cut(text: str, most: int) -> str:
 
 def _has_unseen(value: Any) -> bool:
     return marked(text := _written(value)[:MOST_SHOWN]) != text
-
-
-def _without(value: Any, hidden: frozenset[str]) -> Any:
-    """The same without what is secret by its schema, at any depth."""
-    if isinstance(value, Mapping):
-        return {name: HIDDEN if name in hidden else _without(one, hidden) for name, one in value.items()}
-    return [_without(one, hidden) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _changes(tool: LiveTool) -> str:
