@@ -1,16 +1,19 @@
 """What may be used once, on whichever server it is presented; a crash of Postgres forgets none of it."""
 
 import uuid
+from typing import Final
 
 from django.db import connection
 
 from lib import db
 
+_SPEND: Final = "SELECT access_spend(%s, %s)"
+
 
 async def spend(one: uuid.UUID, *, span: float) -> bool:
     """Whether this is the first time. span: seconds in which whatever bears this id can be presented at all."""
     async with db.pooled() as conn:
-        cursor = await conn.execute("SELECT access_spend(%s, %s)", [one, span])
+        cursor = await conn.execute(_SPEND, [one, span])
         row = await cursor.fetchone()
     return row is not None and row[0] is True
 
@@ -18,7 +21,7 @@ async def spend(one: uuid.UUID, *, span: float) -> bool:
 def spend_here(one: uuid.UUID, *, span: float) -> bool:
     """The same from a view. Ask it outside a transaction: what is rolled back was not used."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT access_spend(%s, %s)", [one, span])
+        cursor.execute(_SPEND, [one, span])
         row = cursor.fetchone()
     return row is not None and row[0] is True
 
