@@ -45,8 +45,8 @@ def test_every_rule_says_all_that_people_need_and_has_cases() -> None:
 
 
 def test_what_is_hidden_is_spelled_out_in_the_quote() -> None:
-    (finding,) = [one for one in scan(scanned("Adds\u202e two.")) if one.rule == "hidden-characters"]
-    assert finding.quote == "Adds[U+202E] two."
+    (finding,) = [one for one in scan(scanned("Adds\u202e two.\u2028And three.")) if one.rule == "hidden-characters"]
+    assert finding.quote == "Adds[U+202E] two.[U+2028]And three."
     assert (finding.level, finding.where) == (Level.DANGER, "the description")
 
 

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 
 from lib.detect import decode
-from lib.detect.disguise import invisible
+from lib.detect.disguise import marked
 from tools.scan.values import Place, Where
 
 _ORNAMENT = re.compile(r"[*~`\"|]+|(?<![\w.])_+|_+(?!\w)")
@@ -44,9 +44,5 @@ def sentence(text: str, start: int, end: int) -> str:
 def quoted(text: str) -> str:
     """Text in which nothing hides: hidden characters are spelled out, and long text is cut."""
     cut = text[: MOST_QUOTED * 2]
-    shown, start = [], 0
-    for one in invisible(cut):
-        shown += [cut[start : one.position], f"[U+{one.code:04X}]"]
-        start = one.position + 1
-    whole = _SPACE.sub(" ", "".join([*shown, cut[start:]])).strip()
+    whole = _SPACE.sub(" ", marked(cut)).strip()
     return f"{whole[:MOST_QUOTED]}…" if len(whole) > MOST_QUOTED or len(text) > len(cut) else whole
