@@ -51,6 +51,11 @@ def owners(approval: Approval) -> QuerySet[Member]:
     ).select_related("user")
 
 
+def releasers(approval: Approval) -> QuerySet[Member]:
+    """Who may break the glass now: active owners who were owners already when it was held."""
+    return owners(approval).filter(pk__in=approval.owners)
+
+
 def why_not(approval: Approval, user: User) -> Refusal | None:
     """Why this person may not decide on it, whether or not it still waits."""
     if approval.member.user_id == user.pk:
@@ -82,11 +87,12 @@ def deny(approval: Approval, *, actor: User, reason: str) -> Refusal | None:
 
 @transaction.atomic
 def break_glass(approval: Approval, *, actor: User, reason: str) -> Refusal | None:
-    """Release it without a reviewer. For owners alone, also for a call of their own; all owners and all hooks are told,
-    and the ledger keeps the reason."""
+    """Release it without a reviewer. For owners alone, who were owners when it was held, also for a call of their own;
+    all owners and all hooks are told, and the ledger keeps the reason."""
     said = _line(reason, MOST_SAID)
-    if not owners(approval).filter(user=actor).exists():
-        return _refusal("not_an_owner", "Only an owner of the tenant can release a call without a reviewer.")
+    if not releasers(approval).filter(user=actor).exists():
+        says = "Only an owner of the tenant, who was one when it was held, can release a call without a reviewer."
+        return _refusal("not_an_owner", says)
     if len(said) < LEAST_REASON:
         return _refusal("no_reason", "Say in a sentence why this cannot wait for a reviewer.")
     return _void(approval) or _decide(approval, "broken", actor, said=said)

@@ -117,8 +117,8 @@ def notes(approval: Approval) -> list[Note]:
 
 
 def may_break(approval: Approval, user: User) -> bool:
-    """Whether they may release it alone, as an owner of its tenant."""
-    return approvals.owners(approval).filter(user=user).exists()
+    """Whether they may release it alone, as an owner of its tenant since before it was held."""
+    return approvals.releasers(approval).filter(user=user).exists()
 
 
 def nav(user: User) -> Nav:

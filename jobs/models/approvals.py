@@ -16,9 +16,10 @@ class Approval(models.Model):
     manifest_hash, digest, destination: what is approved; released is only what still has them. destination: the base
     URL that it goes to, "" without a connection. arguments: sealed, and kept as long as this row is, for those who
     decide and to compare later calls with. rule: what held it. found: what was found in its input. roles, groups: who
-    may decide; reviewers: the members who could when it was held, as nobody becomes a reviewer of what waits already.
-    broken: the reason an owner gave for releasing it without a reviewer (break-glass). mailed_at, owners_mailed_at:
-    when people were written to; mail_due_at: when to try that, None where nobody is to be written to.
+    may decide; reviewers: the members who could when it was held, as nobody becomes a reviewer of what waits already;
+    owners: the members who were owners then, so that they may release it without a reviewer (break-glass). broken: the
+    reason an owner gave for doing so. mailed_at, owners_mailed_at: when people were written to; mail_due_at: when to
+    try that, None where nobody is to be written to.
     """
 
     class State(models.TextChoices):
@@ -43,6 +44,7 @@ class Approval(models.Model):
     roles = ArrayField(models.CharField(max_length=16), default=list, blank=True)
     groups = ArrayField(models.CharField(max_length=63), default=list, blank=True)
     reviewers = ArrayField(models.BigIntegerField(), default=list, blank=True)
+    owners = ArrayField(models.BigIntegerField(), default=list, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from django.test import override_settings
 from access.actions import issue_key, revoke_key
 from access.models import APIKey
 from audit.models import Entry
-from jobs import brief, reseal, wake
+from jobs import brief, inbox_rows, reseal, wake
 from jobs.held import MOST_WAITING
 from jobs.models import Approval, Job
-from tenants.models import Group, Member, User
+from tenants import actions as tenant_actions
+from tenants.models import Group, Member, Role, User
 from tests.cast import Cast
 from tests.host import Host
 from tests.jobs.place import Placed, held_back, marks
@@ -266,6 +268,34 @@ def test_an_owner_breaks_the_glass_with_a_reason_even_for_a_call_of_their_own(sc
     assert (entry.actor, entry.detail["said"]) == (scene.cast.olga.username, "The shop is down and nobody answers.")
 
 
+def test_who_became_an_owner_after_a_call_was_held_breaks_no_glass_and_who_is_none_any_more_does_not_either(
+    scene: Review,
+) -> None:
+    job, late = scene.call(), scene.cast.join(scene.cast.acme, "lena", Role.OWNER).user
+    approval = scene.approval(job)
+    _change_role(scene, scene.cast.adam, Role.OWNER)
+    for person in (late, scene.cast.adam):
+        assert scene.decide(job, "break_glass", person, reason="The shop is down.") == "not_an_owner"
+        with scene.cast.see(scene.cast.acme):
+            assert not inbox_rows.may_break(approval, person)
+    _change_role(scene, scene.cast.olga, Role.ADMIN)
+    assert scene.decide(job, "break_glass", scene.cast.olga, reason="The shop is down.") == "not_an_owner"
+    assert left(scene) == []
+    scene.host().call("cancel_job", {"job_id": str(job.id)})
+    assert scene.decide(scene.call(), "break_glass", late, reason="The shop is down.") == "done"
+
+
+def test_the_owners_of_a_call_that_was_held_before_the_hub_kept_them_are_those_of_the_upgrade(scene: Review) -> None:
+    job, kept = scene.call(), import_module("jobs.migrations.0011_owners_then").HELD
+    with as_owner() as conn:
+        conn.execute("UPDATE jobs_approval SET owners = '{}' WHERE job_id = %s", [job.id])
+    assert scene.decide(job, "break_glass", scene.cast.olga, reason="The shop is down.") == "not_an_owner"
+    with as_owner() as conn:
+        conn.execute(f"{kept.rstrip(';')} WHERE a.job_id = %s", [job.id])
+    assert scene.decide(job, "break_glass", scene.cast.adam, reason="The shop is down.") == "not_an_owner"
+    assert scene.decide(job, "break_glass", scene.cast.olga, reason="The shop is down.") == "done"
+
+
 def test_reviewers_ask_and_the_callers_person_answers(scene: Review) -> None:
     job = scene.call()
     assert scene.decide(job, "answer", scene.cast.anna, text="I?") == "not_allowed"
@@ -375,6 +405,13 @@ def test_the_same_call_made_at_once_by_many_is_one_held_job(scene: Review) -> No
 
 def _placed(job_id: str) -> Placed:
     return Placed(id=uuid.UUID(job_id))
+
+
+def _change_role(scene: Review, user: User, role: Role) -> None:
+    with scene.cast.see(scene.cast.acme):
+        member = scene.cast.member(scene.cast.acme, user)
+        member.role = role
+        tenant_actions.change_member(member, actor="system")
 
 
 def _switch_off(scene: Review, user: User) -> None:
