@@ -130,7 +130,7 @@ def _publish_rules(tenant: "Tenant", user: "User") -> None:
         4: {"when": {"days": [later], "from": "09:00", "to": "17:00", "zone": "Europe/Berlin"}},
     }
     actions.replace_draft(tenant, json.dumps(usual(50, tool="add", looks=looks)), actor=user)
-    actions.publish(tenant, actor=user, note="", pins={}, reviewed=None)
+    actions.publish(tenant, actor=user, note="", tools=(), reviewed=None)
 
 
 def _token(member: "Member") -> str:

@@ -241,7 +241,7 @@ def furnish(tenant: Tenant, owner: User, *, helpdesk_url: str, helpdesk_token: s
     for tool in TOOLS:
         _publish(tenant, tool, connection, owner)
     policy_actions.replace_draft(tenant, RULES, actor=owner)
-    policy_actions.publish(tenant, actor=owner, note="The demo's first rules", pins={})
+    policy_actions.publish(tenant, actor=owner, note="The demo's first rules", tools=())
 
 
 def _existing(owner: User) -> Tenant | None:

@@ -15,8 +15,9 @@ from oversight.rule_words import Difference, differences, said
 from policy.actions import digest, spec_of
 from policy.models import AccessRequest, Draft, Rule, Ruleset
 from policy.rules import Spec, read
-from policy.rules.matching import STRICTNESS, globs
+from policy.rules.matching import STRICTNESS, binding, fitting
 from policy.rules.pins import pinned
+from policy.values import Subject
 from tenants import queries as tenant_queries
 from tenants.models import Group, Member, Tenant, User
 from tools import queries as tool_queries
@@ -164,7 +165,7 @@ def review(tenant: Tenant, reader: User) -> Review:
     """What publishing the tenant's draft would do, for somebody who may."""
     state = state_of(tenant)
     tools = tool_queries.published(tenant.pk)
-    bound = pinned(state.specs, {one.subject.name: one.subject.pin for one in tools})
+    bound = pinned(state.specs, [one.subject for one in tools])
     return Review(
         state=state,
         digest=digest(state.specs),
@@ -198,32 +199,32 @@ def digest_of_pins(bound: Mapping[str, str]) -> str:
 
 
 def loose(live: Ruleset | None, tools: Iterable[Published]) -> list[Loose]:
-    """Where the live rules that loosen do not hold for a tool that they name."""
+    """Where the live rules that loosen do not hold for a tool that they are bound to."""
     found = []
     for rule in _loosening(live):
-        pattern = globs(rule.what.tools)
+        binds = binding(rule)
         for one in tools:
             pin = live.pins.get(one.subject.name) if live else None
-            if pattern is not None and pattern.fullmatch(one.subject.name) and pin != one.subject.pin:
+            if binds(one.subject) and pin != one.subject.pin:
                 found.append(Loose(rule=rule.name, tool=one.subject.name, tool_id=one.tool_id, known=pin is not None))
     return found
 
 
-def held_now(live: Ruleset | None, tool: str, pin: str) -> list[str]:
-    """The names of live rules that loosen, name this tool and hold for it with this hash: they stop with another."""
-    if live is None or live.pins.get(tool) != pin:
-        return []
+def stopping(live: Ruleset | None, now: Subject, then: Subject) -> list[str]:
+    """The names of live rules that loosen and hold for a tool as it is now, and will not for what is to go live."""
+    pins = live.pins if live else {}
     found = []
     for rule in _loosening(live):
-        pattern = globs(rule.what.tools)
-        if pattern is not None and pattern.fullmatch(tool):
+        binds = binding(rule)
+        holds = fitting(rule.what)(now) and (not binds(now) or pins.get(now.name) == now.pin)
+        if holds and (binds(then) or not fitting(rule.what)(then)):
             found.append(rule.name)
     return found
 
 
 def _loosening(live: Ruleset | None) -> list[Spec]:
     read_rules = [readable(rule) for rule in live.rules] if live else []
-    return [rule for rule in read_rules if rule is not None and rule.enabled and not rule.tightens and rule.what.tools]
+    return [rule for rule in read_rules if rule is not None and rule.enabled and not rule.tightens]
 
 
 def askers(tenant: Tenant, rules: Iterable[Spec], bound: Mapping[str, str], live: Ruleset | None) -> Mapping[int, str]:

@@ -123,7 +123,7 @@ def begin(tenant: Tenant, span: str, number: int | None = None) -> Replay:
     live = live_rules(tenant)
     if number is None:
         rules = draft_of(tenant)
-        pins = pinned(rules, tool_queries.pins(tenant.pk))
+        pins = pinned(rules, tool_queries.subjects(tenant.pk))
     else:
         named = Ruleset.objects.filter(tenant=tenant, number=number).first()
         if named is None:

@@ -1,7 +1,7 @@
 """Writing rules, as verbs. Each is one transaction with its ledger entry."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from django.db import transaction
 from audit import changes
 from policy.models import Draft, Rule, Ruleset
 from policy.rules import Spec, from_yaml, in_order, read
-from policy.rules.matching import globs
+from policy.rules.matching import binding
 from policy.rules.pins import pinned
+from policy.values import Subject
 from tenants import actions as tenant_actions
 from tenants.models import Tenant, User
 
@@ -113,13 +114,13 @@ def replace_draft(tenant: Tenant, yaml_text: str, *, actor: User) -> Replaced:
 
 @transaction.atomic
 def publish(
-    tenant: Tenant, *, actor: User, note: str = "", pins: Mapping[str, str], reviewed: str | None = None
+    tenant: Tenant, *, actor: User, note: str = "", tools: Iterable[Subject], reviewed: str | None = None
 ) -> Ruleset:
     """Make the draft the rules that decide, from the next request on.
 
-    pins: the hash of every live tool, by its name; kept of those that a loosening rule names. reviewed: the `digest`
-    of what somebody agreed to; raises DraftChanged when the draft is another one by now. Raises ValidationError when a
-    rule is wrong, or when the tenant asks for a second person and the actor wrote at the draft.
+    tools: every live one; the hashes are kept of those that a rule is bound to. reviewed: the `digest` of what
+    somebody agreed to; raises DraftChanged when the draft is another one by now. Raises ValidationError when a rule is
+    wrong, or when the tenant asks for a second person and the actor wrote at the draft.
     """
     draft = lock_draft(tenant.pk)
     rules = draft_of(tenant)
@@ -127,7 +128,7 @@ def publish(
         raise DraftChanged("The draft changed after this page was shown. Look again at what will be published.")
     if two_publish(tenant) and actor.pk in draft.writers:
         raise ValidationError(f"You wrote at this draft, and {tenant.name} asks for a second person to publish it.")
-    bound = pinned(rules, pins)
+    bound = pinned(rules, tools)
     if two_publish(tenant) and not draft.writers:
         _check_not_bound_anew(tenant, bound)
     published = _published(tenant, [rule.written() for rule in rules], bound, actor=actor, note=note, verb="published")
@@ -137,20 +138,21 @@ def publish(
 
 
 @transaction.atomic
-def publish_beside(tenant: Tenant, added: Spec, *, actor: User, note: str = "", pins: Mapping[str, str]) -> Ruleset:
+def publish_beside(tenant: Tenant, added: Spec, *, actor: User, note: str = "", tools: Sequence[Subject]) -> Ruleset:
     """Make the live rules and one more decide. The draft gets it too; what else was written at it stays unpublished.
 
-    Raises ValidationError where the tenant asks for a second person, and when another live rule that loosens names a
-    tool that has changed since: it would hold again.
+    Raises ValidationError where the tenant asks for a second person, and when another live rule is bound to a tool that
+    has changed since: it would hold again.
     """
     lock_draft(tenant.pk)
     if two_publish(tenant):
         raise ValidationError(f"{tenant.name} asks for a second person: the rule has to go through the draft.")
     live = Ruleset.objects.filter(tenant=tenant).order_by("-number").first()
-    bound = pinned([added], pins)
+    bound = pinned([added], tools)
     if live is not None:
-        for name, pin in bound.items():
-            _check_not_revived(live, name, pin)
+        for tool in tools:
+            if tool.name in bound:
+                _check_not_revived(live, tool)
     rules = [*(live.rules if live else []), added.written()]
     kept = {**(live.pins if live else {}), **bound}
     published = _published(tenant, rules, kept, actor=actor, note=note, verb="published")
@@ -174,16 +176,15 @@ def _check_not_bound_anew(tenant: Tenant, bound: Mapping[str, str]) -> None:
         )
 
 
-def _check_not_revived(live: Ruleset, tool: str, pin: str) -> None:
+def _check_not_revived(live: Ruleset, tool: Subject) -> None:
     """A pin is of all rules of a version, so that a new one would hold for the others as well."""
-    if live.pins.get(tool) == pin:
+    if live.pins.get(tool.name) == tool.pin:
         return
     for rule in map(read, live.rules):
-        pattern = globs(rule.what.tools)
-        if rule.enabled and not rule.tightens and pattern is not None and pattern.fullmatch(tool):
+        if rule.enabled and binding(rule)(tool):
             raise ValidationError(
-                f"{tool} has changed since the live rule {rule.name!r} was published, which would hold for it again. "
-                "Look at the rules and publish them first."
+                f"{tool.name} has changed since the live rule {rule.name!r} was published, which would hold for it "
+                "again. Look at the rules and publish them first."
             )
 
 

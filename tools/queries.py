@@ -25,9 +25,9 @@ def published(tenant_id: int) -> list[Published]:
     ]
 
 
-def pins(tenant_id: int) -> dict[str, str]:
-    """The hash of each live version, by its tool's name: what rules are bound to when they are published."""
-    return {one.subject.name: one.subject.pin for one in published(tenant_id)}
+def subjects(tenant_id: int) -> list[Subject]:
+    """The same as policy sees them: what rules are bound to when they are published."""
+    return [one.subject for one in published(tenant_id)]
 
 
 def _arguments(schema: object) -> frozenset[str]:

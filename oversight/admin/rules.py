@@ -209,15 +209,15 @@ class RuleAdmin(TenantAdmin):
 
     def _published(self, request: HttpRequest, tenant: Tenant) -> Ruleset | None:
         """What was published; None when it was not, and the reader is told why."""
-        pins = tool_queries.pins(tenant.pk)
+        tools = tool_queries.subjects(tenant.pk)
         try:
-            bound = pinned(actions.draft_of(tenant), pins)
+            bound = pinned(actions.draft_of(tenant), tools)
             if request.POST.get("tools") != drafts.digest_of_pins(bound):
                 raise actions.DraftChanged(
                     "A tool changed after this page was shown. Look again at what will be published."
                 )
             note, reviewed = request.POST.get("note", "").strip(), request.POST.get("digest", "")
-            return answering.publish(tenant, actor=person(request), note=note, pins=pins, reviewed=reviewed)
+            return answering.publish(tenant, actor=person(request), note=note, tools=tools, reviewed=reviewed)
         except ValidationError as problem:
             tell(request, problem)
             return None

@@ -2,7 +2,7 @@
 transaction with its entries."""
 
 import datetime
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -17,7 +17,7 @@ from oversight.requests.marks import GRANTABLE, granted_by, mark
 from policy import actions as policy_actions
 from policy.models import AccessRequest, Rule, Ruleset
 from policy.rules import read
-from policy.values import Effect
+from policy.values import Effect, Subject
 from tenants import actions as tenant_actions
 from tenants.models import Tenant, User
 from tools import queries as tool_queries
@@ -61,18 +61,20 @@ def grant(
         _answered(held, State.PROPOSED, actor, answer)
         return held
     note = f"{held.member.user.username} may use {held.tool} until {until:%Y-%m-%d}"[:200]
-    policy_actions.publish_beside(held.tenant, rule, actor=actor, note=note, pins=tool_queries.pins(held.tenant_id))
+    policy_actions.publish_beside(
+        held.tenant, rule, actor=actor, note=note, tools=tool_queries.subjects(held.tenant_id)
+    )
     _answered(held, State.GRANTED, actor, answer)
     return held
 
 
 @transaction.atomic
-def publish(tenant: Tenant, *, actor: User, note: str, pins: Mapping[str, str], reviewed: str) -> Ruleset:
+def publish(tenant: Tenant, *, actor: User, note: str, tools: Iterable[Subject], reviewed: str) -> Ruleset:
     """Publish the draft, and with it grant what was put forward. What was taken out of the draft waits for an admin
     again. Raises what `policy.actions.publish` does, and ValidationError when it grants what the actor asked for."""
     policy_actions.lock_draft(tenant.pk)  # from here on nobody else publishes, so that what is live stays so
     before = live_rules(tenant)
-    made = policy_actions.publish(tenant, actor=actor, note=note, pins=pins, reviewed=reviewed)
+    made = policy_actions.publish(tenant, actor=actor, note=note, tools=tools, reviewed=reviewed)
     rules = list(map(read, made.rules))
     asked = askers(tenant, rules, made.pins, before)
     if actor.pk in asked:

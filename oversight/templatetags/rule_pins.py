@@ -1,4 +1,4 @@
-"""What a new version of a tool means for the rules that name it."""
+"""What a new version of a tool means for the rules that it is about."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ from django import template
 from django.urls import reverse
 
 from oversight import drafts
+from tools.actions import DEFINED
+from tools.catalog import subject_of
 from tools.models import Tool
 
 register = template.Library()
@@ -17,7 +19,8 @@ def rules_that_stop_holding(tool: Tool, pin: str) -> dict[str, Any]:
     live = tool.live
     stopping = []
     if live is not None and (live.name, live.manifest_hash) != (tool.name, pin):
-        stopping = drafts.held_now(drafts.live_rules(tool.tenant), live.name, live.manifest_hash)
+        drafted = {name: getattr(tool, name) for name in DEFINED} | {"manifest_hash": pin}
+        stopping = drafts.stopping(drafts.live_rules(tool.tenant), subject_of(vars(live)), subject_of(drafted))
     return {
         "tool": tool,
         "rules": stopping,

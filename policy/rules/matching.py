@@ -79,12 +79,13 @@ class Matcher:
     broken: a part of it could not be read, so that it is never known whether it matches.
     """
 
-    __slots__ = ("_asked", "_checks", "_what", "_who", "broken", "changes", "hours", "pins", "rank", "spec")
+    __slots__ = ("_asked", "_binds", "_checks", "_pins", "_what", "_who", "broken", "changes", "hours", "rank", "spec")
 
     def __init__(self, spec: Spec, pins: Mapping[str, str], *, broken: bool = False) -> None:
         self.spec = spec
         self.broken = broken
-        self.pins = pins if spec.what.tools and not spec.tightens else None
+        self._pins = pins
+        self._binds = binding(spec)
         self.rank = (STRICTNESS.index(spec.effect), spec.name, repr(spec.written()))
         self.changes = tuple(_edit(change) for change in spec.transform)
         self.hours = Hours(spec.when) if spec.when else None
@@ -135,9 +136,9 @@ class Matcher:
         return f"{verdict} and this cannot be told: {', '.join(unknown)}."
 
     def _unpinned(self, subject: Subject) -> str:
-        if self.pins is None:
+        if not self._binds(subject):
             return ""
-        pin = self.pins.get(subject.name)
+        pin = self._pins.get(subject.name)
         if pin is None:
             return f"{subject.name} was not live when these rules were published."
         return "" if pin == subject.pin else f"{subject.name} has changed since these rules were published."
@@ -200,6 +201,21 @@ class _What:
         if present := self._without & subject.traits:
             return f"The tool is {_listed(present)}."
         return ""
+
+
+def binding(rule: Spec) -> Callable[[Subject], bool]:
+    """Which tools it holds for only as they were when it was published, of those that it matches.
+
+    What loosens and names tools holds for them as they were. What lets calls of a sort of tools run is for tools to
+    come as well, but for those that can destroy: the default asks about these, and does so until somebody has looked.
+    """
+    if rule.tightens:
+        return lambda subject: False
+    named = globs(rule.what.tools)
+    if named is not None:
+        return lambda subject: named.fullmatch(subject.name) is not None
+    fits = fitting(rule.what)
+    return lambda subject: "destructive" in subject.traits and fits(subject)
 
 
 def fitting(what: What) -> Callable[[Subject], bool]:

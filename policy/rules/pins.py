@@ -1,14 +1,13 @@
-"""Which tools, as they are now, the loosening rules of a draft are about."""
+"""Which tools rules are bound to as they are now."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from policy.rules.matching import globs
+from policy.rules.matching import binding
 from policy.rules.spec import Spec
+from policy.values import Subject
 
 
-def pinned(rules: Iterable[Spec], live: Mapping[str, str]) -> dict[str, str]:
-    """Of the live tools, by name, those that a loosening rule names, with their hashes."""
-    patterns = [globs(rule.what.tools) for rule in rules if not rule.tightens]
-    return {
-        name: live[name] for name in sorted(live) if any(one is not None and one.fullmatch(name) for one in patterns)
-    }
+def pinned(rules: Iterable[Spec], live: Iterable[Subject]) -> dict[str, str]:
+    """Of the live tools, those that a rule is bound to, with their hashes, by name."""
+    bound = [binding(rule) for rule in rules]
+    return {one.name: one.pin for one in sorted(live, key=lambda one: one.name) if any(binds(one) for binds in bound)}

@@ -10,6 +10,7 @@ from policy import actions
 from policy.models import Rule
 from tests.cast import Cast
 from tests.host import MODERN, Answer, Host
+from tools.catalog import subject_of
 from tools.models import Tool
 
 _CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
@@ -72,8 +73,8 @@ def govern(cast: Cast, *rules: dict[str, Any]) -> None:
             row = Rule(tenant=cast.acme, name=name, priority=priority, effect=effect, spec=given)
             actions.save_rule(row, actor=cast.adam)
         tools = Tool.objects.filter(tenant=cast.acme, live__isnull=False).select_related("live")
-        pins = {tool.name: tool.live.manifest_hash for tool in tools if tool.live is not None}
-        actions.publish(cast.acme, actor=cast.olga, pins=pins)
+        live = [subject_of(vars(tool.live)) for tool in tools if tool.live is not None]
+        actions.publish(cast.acme, actor=cast.olga, tools=live)
 
 
 def reason_of(answer: Answer) -> str:

@@ -29,7 +29,7 @@ def publish(cast: Cast, tenant: Tenant | None = None, **spec: Any) -> None:
     with cast.see(tenant):
         given = {"name": HELD, "effect": "review", "tenant": tenant} | spec
         policy_actions.save_rule(Rule(**given), actor=cast.staff)
-        policy_actions.publish(tenant, actor=cast.staff, pins={})
+        policy_actions.publish(tenant, actor=cast.staff, tools=())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,7 +90,7 @@ def rewrite(scene: Review, **fields: Any) -> None:
         rule = Rule.objects.get(tenant=scene.cast.acme, name=HELD)
         vars(rule).update(fields)
         policy_actions.save_rule(rule, actor=scene.cast.staff)
-        policy_actions.publish(scene.cast.acme, actor=scene.cast.staff, pins={})
+        policy_actions.publish(scene.cast.acme, actor=scene.cast.staff, tools=())
 
 
 CHANGED: dict[str, dict[str, Any]] = {

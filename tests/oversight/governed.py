@@ -9,6 +9,7 @@ from policy.models import Ruleset
 from policy.rules import read, to_yaml
 from tenants.models import User
 from tests.cast import Cast
+from tests.policy.judging import pinned_as
 from tools import queries
 
 
@@ -28,8 +29,8 @@ def publish(cast: Cast, *rules: dict[str, Any], pins: dict[str, str] | None = No
     """Make these decide."""
     draft(cast, *rules)
     with cast.see(cast.acme):
-        bound = queries.pins(cast.acme.pk) if pins is None else pins
-        return actions.publish(cast.acme, actor=cast.olga, pins=bound)
+        tools = queries.subjects(cast.acme.pk) if pins is None else pinned_as(**pins)
+        return actions.publish(cast.acme, actor=cast.olga, tools=tools)
 
 
 def live(cast: Cast) -> Ruleset:

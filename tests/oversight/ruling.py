@@ -69,7 +69,7 @@ def publish(cast: Cast, text: str = "") -> Ruleset:
     if text:
         write(cast, text)
     with cast.see(cast.acme):
-        return actions.publish(cast.acme, actor=cast.adam, pins=queries.pins(cast.acme.pk))
+        return actions.publish(cast.acme, actor=cast.adam, tools=queries.subjects(cast.acme.pk))
 
 
 def draft(cast: Cast) -> list[Spec]:

@@ -9,12 +9,15 @@ from django.urls import reverse
 
 from tenants.models import Role
 from tests import tokens
+from tests.access.test_outside import Elsewhere, elsewhere, trust
 from tests.cast import Cast
 from tests.gateway.following import lasting
 from tests.host import Host
 from tests.oversight.governed import browser, publish
 from tests.policy.judging import rule
 from tools.models import Connection, Tool
+
+__all__ = ["elsewhere"]  # a fixture
 
 
 @pytest.fixture
@@ -107,6 +110,24 @@ def test_the_page_lists_what_tools_list_lists(shop: Cast, hub: list[str], person
         answer = host.call(name, {"text": "x"} if name == "echo" else {"how": "x"} if name == "fail" else {})
         refused = answer.status == 403 or "error" in answer.final or _denied(answer.result)
         assert refused == says.startswith(("insufficient scope", "refused")), (name, says)
+
+
+@pytest.mark.parametrize("rules", ["none", "hidden from tokens of others"])
+def test_so_it_does_for_a_token_of_the_outside_issuer(
+    shop: Cast, hub: list[str], elsewhere: Elsewhere, rules: str
+) -> None:
+    trust(shop, elsewhere)
+    unseen = rule("Unseen", "deny", secret=True, who={"ways": ["outside"]}, what={"tools": ["echo"]})
+    publish(shop, *[] if rules == "none" else [unseen])
+    host = Host(hub[0], shop.acme.slug)
+    host.key = elsewhere.token(host, shop.uma, scope="read write close")
+    shown = page(shop, "uma")
+    assert f"Any token of {elsewhere.url} that lets them do everything" in shown
+    assert "Any app they sign in with" not in shown, "the hub signs nobody in for an app now"
+    listed, absent = sides(shown)
+    assert sorted(listed) == host.tools()
+    assert ("echo" in listed) == (rules == "none")
+    assert (absent.get("echo") or "").startswith("hidden") == (rules != "none")
 
 
 def _denied(result: dict[str, Any]) -> bool:

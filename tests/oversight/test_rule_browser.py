@@ -8,6 +8,7 @@ from tests.cast import Cast
 from tests.host import Host
 from tests.oversight.looking import page, picture, sign_in
 from tests.oversight.scene import said
+from tests.policy.judging import pinned_as
 
 __all__ = ["page"]
 
@@ -114,7 +115,7 @@ def test_no_page_of_rules_scrolls_sideways(page: Page, hub: list[str], cast: Cas
     cast.tool(cast.acme, "echo")
     with cast.see(cast.acme):
         actions.replace_draft(cast.acme, USUAL, actor=cast.adam)
-        actions.publish(cast.acme, actor=cast.adam, note="The usual five", pins={"echo": "another version"})
+        actions.publish(cast.acme, actor=cast.adam, note="The usual five", tools=pinned_as(echo="another version"))
         changed = USUAL.replace("> 500", "> 1000").replace("Old", "New").replace("[user]", "[user, approver]")
         actions.replace_draft(cast.acme, changed, actor=cast.adam)
         hidden = cast.acme.rules.get(name="Card numbers are hidden")

@@ -88,8 +88,27 @@ def test_a_rule_that_loosens_is_published_again_once_its_tool_changed(cast: Cast
     olga.post(page("publish"), as_drawn(answer))
     with cast.see(cast.acme):
         live = Ruleset.objects.filter(tenant=cast.acme).latest("number")
-        assert live.pins == queries.pins(cast.acme.pk)
+        assert live.pins == {one.name: one.pin for one in queries.subjects(cast.acme.pk)}
     assert not olga.get(page("publish")).context["review"].worth
+
+
+def test_a_rule_for_a_sort_of_tools_stops_holding_for_one_that_comes_to_destroy(cast: Cast, olga: Client) -> None:
+    tool = cast.tool(cast.acme, "echo")
+    publish(cast, "- {name: Loose, effect: allow, what: {kinds: [function]}}")
+    url = reverse("admin:tools_tool_publish", args=[tool.pk])
+    with cast.see(cast.acme):
+        tool.description = "Does another thing for tests. Changes nothing."
+        tool.save()
+    assert "stop holding" not in text_of(olga, url)
+    with cast.see(cast.acme):
+        tool.description, tool.read_only, tool.destructive = "Deletes a thing for tests.", False, True
+        tool.save()
+    assert "stop holding" in text_of(olga, url)
+    with cast.see(cast.acme):
+        tool_actions.publish(tool, actor=cast.staff)
+    assert "<strong>Loose</strong> does not hold for echo" in olga.get(page("publish")).content.decode()
+    olga.post(page("publish"), as_drawn(olga.get(page("publish"))))
+    assert "does not hold for echo" not in olga.get(page("publish")).content.decode()
 
 
 def test_a_tools_own_publish_page_names_the_rules_that_stop_holding(cast: Cast, olga: Client) -> None:

@@ -17,7 +17,7 @@ from tests.host import Host
 from tests.oversight.governed import browser, draft, live, publish
 from tests.oversight.requesting import NO, WEEK, asked, change, door, granted, refused, said, state, text
 from tests.person import forms
-from tests.policy.judging import rule
+from tests.policy.judging import pinned_as, rule
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_who_asked_is_not_written_to_as_the_second_person(cast: Cast, host: Host
 
 def test_nobody_publishes_beside_the_draft_where_two_have_to(cast: Cast, host: Host, two: AccessRequest) -> None:
     with cast.see(cast.acme), pytest.raises(ValidationError, match="go through the draft"):
-        actions.publish_beside(cast.acme, read(rule("Mine", "allow")), actor=cast.adam, pins={})
+        actions.publish_beside(cast.acme, read(rule("Mine", "allow")), actor=cast.adam, tools=())
 
 
 def test_what_is_taken_out_of_the_draft_waits_for_an_admin_again(cast: Cast, host: Host, two: AccessRequest) -> None:
@@ -183,8 +183,8 @@ def test_where_two_have_to_publish_one_alone_binds_nothing_anew(cast: Cast, host
     with cast.see(cast.acme):
         Tenant.objects.filter(pk=cast.acme.pk).update(second_publisher=True)
         with pytest.raises(ValidationError, match="let rules hold for echo as changed since"):
-            actions.publish(cast.acme, actor=cast.adam, pins={"echo": "as it is"})
-        assert actions.publish(cast.acme, actor=cast.adam, pins={"echo": "as it was"})
+            actions.publish(cast.acme, actor=cast.adam, tools=pinned_as(echo="as it is"))
+        assert actions.publish(cast.acme, actor=cast.adam, tools=pinned_as(echo="as it was"))
 
 
 @override_settings(SENDS_MAIL=True)

@@ -24,6 +24,11 @@ REFUND = Subject(
 LOOK = Subject(name="look_up", scopes=frozenset(), kind="sql", traits=frozenset({"read_only", "idempotent"}), pin="v1")
 
 
+def pinned_as(**pins: str) -> list[Subject]:
+    """Tools by name, as they are with these hashes."""
+    return [Subject(name=name, scopes=frozenset(), pin=pin) for name, pin in pins.items()]
+
+
 def rule(name: str, effect: str, /, **parts: Any) -> dict[str, Any]:
     """A rule as it is written; `if_` stands for `if`."""
     named = {part.rstrip("_"): value for part, value in parts.items()}

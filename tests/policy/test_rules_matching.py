@@ -97,6 +97,21 @@ def test_a_rule_that_loosens_holds_for_the_tools_as_they_were_published(
     assert (judged(live).rule == "r") is holds
 
 
+@pytest.mark.parametrize("effect", ["allow", "warn"])
+@pytest.mark.parametrize("what", [{}, {"tags": ["money"]}, {"traits": ["destructive"]}, {"kinds": ["http"]}])
+def test_a_rule_that_loosens_for_a_sort_of_tools_lets_none_destroy_that_is_not_as_it_was(
+    effect: str, what: dict[str, Any]
+) -> None:
+    written = rule("r", effect, what=what)
+    asked = [
+        judged(rules(written, pins=pins), subject=REFUND).effect
+        for pins in ({"refund_order": "v1"}, {"refund_order": "v0"}, {"look_up": "v1"})
+    ]
+    assert asked == [Effect(effect), Effect.CONFIRM, Effect.CONFIRM]
+    harmless = replace(REFUND, traits=frozenset())
+    assert what.get("traits") or judged(rules(written, pins={"refund_order": "v0"}), subject=harmless).rule == "r"
+
+
 @pytest.mark.parametrize("effect", ["deny", "review", "confirm", "transform"])
 def test_a_rule_that_tightens_holds_for_every_version(effect: str) -> None:
     live = rules(rule("r", effect, what={"tools": ["look_up"]}), pins={"look_up": "v0"})

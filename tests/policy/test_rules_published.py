@@ -1,5 +1,6 @@
 """Writing rules: the draft, publishing it, and that the next call is judged by what was published."""
 
+from dataclasses import replace as changed
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from policy.values import Refusal
 from tenants.models import Tenant, User
 from tests.calling import Enter, enter
 from tests.cast import Cast
-from tests.policy.judging import rule
+from tests.policy.judging import LOOK, REFUND, pinned_as, rule
 from tools.values import Result
 
 
@@ -29,7 +30,7 @@ def save(cast: Cast, *rules: Rule, actor: User | None = None) -> None:
 
 def publish(cast: Cast, actor: User | None = None, **given: Any) -> Ruleset:
     with cast.see(cast.acme):
-        return actions.publish(cast.acme, actor=actor or cast.olga, **{"pins": {}, **given})
+        return actions.publish(cast.acme, actor=actor or cast.olga, **{"tools": (), **given})
 
 
 def replace(cast: Cast, text: str, actor: User | None = None) -> actions.Replaced:
@@ -157,7 +158,7 @@ def test_a_draft_that_changed_after_it_was_looked_at_is_not_published(cast: Cast
     with cast.see(cast.acme):
         assert not Ruleset.objects.filter(tenant=cast.acme).exists()
         assert actions.publish(
-            cast.acme, actor=cast.olga, pins={}, reviewed=actions.digest(actions.draft_of(cast.acme))
+            cast.acme, actor=cast.olga, tools=(), reviewed=actions.digest(actions.draft_of(cast.acme))
         )
 
 
@@ -168,8 +169,13 @@ def test_a_draft_with_a_wrong_rule_is_not_published_and_the_rule_named(cast: Cas
         publish(cast)
 
 
-def test_tools_that_a_loosening_rule_names_are_pinned_and_others_are_not(cast: Cast) -> None:
-    live = {"refund_order": "1", "refund_all": "2", "look_up": "3", "other": "4", "denied": "5"}
+def test_tools_are_pinned_that_a_loosening_rule_names_or_that_it_is_about_and_can_destroy(cast: Cast) -> None:
+    live = pinned_as(refund_order="1", refund_all="2", look_up="3", other="4", denied="5")
+    live += [
+        changed(LOOK, name="tagged", tags=frozenset({"x"})),
+        changed(REFUND, name="tagged_refund", tags=frozenset({"x"}), pin="6"),
+        changed(REFUND, name="untagged_refund", pin="7"),
+    ]
     text = to_yaml(
         [
             read(one)
@@ -182,7 +188,12 @@ def test_tools_that_a_loosening_rule_names_are_pinned_and_others_are_not(cast: C
         ]
     )
     replace(cast, text)
-    assert publish(cast, pins=live).pins == {"refund_order": "1", "refund_all": "2", "look_up": "3"}
+    assert publish(cast, tools=live).pins == {
+        "refund_order": "1",
+        "refund_all": "2",
+        "look_up": "3",
+        "tagged_refund": "6",
+    }
 
 
 def ask_for_a_second_person(cast: Cast) -> None:
@@ -214,9 +225,9 @@ def test_taking_a_rule_out_is_writing_too(cast: Cast) -> None:
 
 def test_an_earlier_version_decides_again_under_a_new_number_with_its_pins(cast: Cast) -> None:
     save(cast, row(cast, "loose", "allow", spec={"what": {"tools": ["echo"]}}))
-    first = publish(cast, pins={"echo": "1"})
+    first = publish(cast, tools=pinned_as(echo="1"))
     replace(cast, "")
-    publish(cast, pins={"echo": "2"})
+    publish(cast, tools=pinned_as(echo="2"))
     with cast.see(cast.acme):
         again = actions.roll_back(cast.acme, 1, actor=cast.adam)
         assert (again.number, again.rules, again.pins) == (3, first.rules, {"echo": "1"})

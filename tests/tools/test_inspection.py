@@ -184,7 +184,7 @@ def inspected(cast: Cast) -> Enter:
     cast.tool(cast.acme, "shout")
     with cast.see(cast.acme):
         actions.replace_draft(cast.acme, rules_of_the_document(), actor=cast.adam)
-        actions.publish(cast.acme, actor=cast.olga, pins={})
+        actions.publish(cast.acme, actor=cast.olga, tools=())
     return enter(cast, cast.uma)
 
 
