@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 DECLARED: set[str] = set()
 
-_TRUE = {"1", "true", "yes", "on"}
+TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = {"0", "false", "no", "off", ""}
 
 
@@ -46,7 +46,7 @@ def number(name: str, default: int, *, low: int, high: int) -> int:
 def flag(name: str, *, default: bool) -> bool:
     """A yes or no."""
     raw = text(name, "yes" if default else "no").lower()
-    if raw in _TRUE:
+    if raw in TRUE:
         return True
     if raw in _FALSE:
         return False
@@ -186,9 +186,9 @@ def mail(name: str, url: str, *, sender: str) -> Mail:
     if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.path.strip("/") or parts.fragment:
         raise _no_mail_url(name)
     tls, sender = options.pop("tls", "").lower(), options.pop("from", sender)
-    if options or tls not in _TRUE | _FALSE or "@" not in sender:
+    if options or tls not in TRUE | _FALSE or "@" not in sender:
         raise ImproperlyConfigured(f"{name} takes the options tls (yes or no) and from (an address), and no others.")
-    starts_tls = parts.scheme == "smtp" and tls in _TRUE
+    starts_tls = parts.scheme == "smtp" and tls in TRUE
     return Mail(
         sender=sender,
         host=parts.hostname,

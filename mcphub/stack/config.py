@@ -4,11 +4,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcphub.env import TRUE
 from mcphub.stack.errors import StackError
 
 DECLARED = frozenset(
     {
         "BASE_URL",
+        "BEHIND_PROXY",
         "DATABASE_OWNER_URL",
         "DATABASE_URL",
         "DATA_DIR",
@@ -33,6 +35,7 @@ def read(name: str) -> str:
 class Config:
     """root: the clone, where manage.py is. database_url: None means that the embedded Postgres is wanted.
 
+    behind_proxy: who forwards a call from this machine is believed about where it came from.
     workers: processes of the web server. job_workers: processes that run jobs; drain: seconds that a job is let go on
     when they stop. worker: the module that is both them and the beat.
     """
@@ -44,6 +47,7 @@ class Config:
     job_workers: int = 2
     drain: int = 20
     base_url: str
+    behind_proxy: bool = False
     database_url: str | None = None
     owner_url: str | None = None
     app: str = "mcphub.asgi:app"
@@ -66,6 +70,7 @@ def from_environment(root: Path) -> Config:
         job_workers=_number("WORKERS", 3, low=1, high=64),
         drain=_number("JOBS_DRAIN", 20, low=0, high=3600),
         base_url=read("BASE_URL").rstrip("/") or f"http://localhost:{port}",
+        behind_proxy=read("BEHIND_PROXY").lower() in TRUE,
         database_url=read("DATABASE_URL") or None,
         owner_url=read("DATABASE_OWNER_URL") or None,
     )

@@ -155,6 +155,7 @@ class Stack:
         argv = ["-m", "uvicorn", config.app, "--host", "127.0.0.1", "--port", str(config.port)]
         argv += ["--workers", str(config.workers), "--loop", "uvloop", "--http", "httptools"]
         argv += ["--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "5"]
+        argv += [] if config.behind_proxy else ["--no-proxy-headers"]
         say("Starting the web server ...")
         self._start_process("web server", argv, f"{config.local_url}/readyz", self._env)
 

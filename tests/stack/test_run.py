@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import psutil
 import psycopg
 import pytest
@@ -50,7 +51,7 @@ async def app(scope, receive, send):
         if message["type"] == "lifespan.shutdown":
             return
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"ready"})
+    await send({"type": "http.response.body", "body": scope["client"][0].encode()})
 """
 STANDIN_WORKER = """
 import signal, sys
@@ -151,6 +152,19 @@ def test_a_run_starts_everything_and_says_how_to_connect(folder: Path, data_dir:
     assert f"claude mcp add --transport http mcphub http://localhost:{port}/t/demo/mcp" in said
     for name in ("secret-key", "seal-keys", "children.json", "helpdesk-access.json"):
         assert (data_dir / name).stat().st_mode & 0o077 == 0, name
+
+
+@pytest.mark.parametrize(("behind", "seen"), [("no", "127.0.0.1"), ("yes", "203.0.113.9")])
+def test_only_behind_a_proxy_is_anybody_believed_about_where_a_call_came_from(
+    folder: Path, data_dir: Path, port: int, behind: str, seen: str
+) -> None:
+    run = Run(folder, data_dir, PORT=str(port), BEHIND_PROXY=behind)
+    try:
+        run.until("Cursor")
+        answer = httpx2.get(f"http://127.0.0.1:{port}/", headers={"X-Forwarded-For": "203.0.113.9"})
+    finally:
+        run.stop()
+    assert answer.text == seen
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
