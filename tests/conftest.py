@@ -5,9 +5,10 @@ Nothing is cleaned up between tests: every test gets tenants of its own, and no 
 
 import asyncio
 import contextlib
+import gc
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -35,12 +36,10 @@ def _set_the_stage() -> None:
     os.environ.update(_documents.environment)  # before anything makes a TLS context of what it trusts
     _stack.enter_context(database.fresh())
     import django
-    from django.core.management import call_command
     from django.test.utils import setup_test_environment
 
     django.setup()
     setup_test_environment()
-    call_command("migrate", verbosity=0)
 
 
 _set_the_stage()
@@ -49,6 +48,17 @@ _set_the_stage()
 def pytest_xdist_auto_num_workers() -> int:
     """Tests wait for servers and browsers half of their time, so two cores do with four processes."""
     return max(4, len(os.sched_getaffinity(0)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Looking for garbage takes a third of the time of collecting and finds none: what is made stays to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
