@@ -23,7 +23,7 @@ _documents = _stack.enter_context(serve_documents())
 
 def _set_the_stage() -> None:
     """Bring up the database and Django. Done when this file is imported, which is before any test imports a model."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = "mcphub.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     os.environ["TOOL_FUNCTIONS"] = (
         "tests.functions,tests.jobs.functions,tests.conformance.fixtures,examples.helpdesk.functions"
     )
