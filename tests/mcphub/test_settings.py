@@ -2,11 +2,14 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from mcphub import env
 from mcphub.stack import config
@@ -86,7 +89,16 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize(("name", "value", "sentence"), NONSENSE)
-def test_nonsense_is_one_sentence(name: str, value: str, sentence: str) -> None:
+def test_nonsense_is_one_sentence(monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ImproperlyConfigured) as told:
+        runpy.run_path(str(ROOT / "mcphub" / "settings.py"))
+    assert str(told.value) == sentence
+    assert "hunter2" not in "".join(traceback.format_exception(told.value))
+
+
+def test_nonsense_ends_a_process_with_its_sentence() -> None:
+    name, value, sentence = next(one for one in NONSENSE if "hunter2" in one[1])
     ended = subprocess.run(
         [sys.executable, "-c", "import mcphub.settings"],
         env={**os.environ, name: value},

@@ -1,4 +1,4 @@
-"""A page of a real browser in both colours, what is seen of it kept where PICTURES names a folder, and signing in."""
+"""A page of a real browser, what is seen of it in both colours kept where PICTURES names a folder, and signing in."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.browser import opened
 _PICTURES = os.environ.get("PICTURES", "")
 
 
-@pytest.fixture(params=["light", "dark"])
+@pytest.fixture(params=["light", "dark"] if _PICTURES else ["light"])
 def page(request: pytest.FixtureRequest) -> Iterator[Page]:
     look = {"viewport": {"width": 1280, "height": 900}, "color_scheme": request.param}
     with opened(without="rules, replay and access requests were not tested in a browser", **look) as page:

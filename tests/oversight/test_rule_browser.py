@@ -1,5 +1,8 @@
 """Writing a rule in a real browser, and what it does to a call by HTTP once it is published."""
 
+from itertools import product
+from typing import Literal
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -15,6 +18,7 @@ __all__ = ["page"]
 pytestmark = pytest.mark.browser
 
 RULES = "/admin/policy/rule/"
+SCHEMES: list[Literal["light", "dark"]] = ["light", "dark"]
 USUAL = """\
 - name: Nothing is deleted at night
   priority: 300
@@ -122,7 +126,8 @@ def test_no_page_of_rules_scrolls_sideways(page: Page, hub: list[str], cast: Cas
     page.set_viewport_size({"width": width, "height": 800})
     sign_in(page, hub[0], cast.olga, cast.password, RULES)
     places = ("", f"{hidden.pk}/change/", "add/", "yaml/", "publish/", "versions/", "versions/1/", "throw-away/")
-    for place in places:
+    for scheme, place in product(SCHEMES, places):
+        page.emulate_media(color_scheme=scheme)
         page.goto(f"{hub[0]}/admin/policy/rule/{place}", wait_until="networkidle")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, place
-        picture(page, f"V1-{width}-{place.replace('/', '-') or 'list'}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, (scheme, place)
+        picture(page, f"V1-{width}-in-{scheme}-{place.replace('/', '-') or 'list'}")
