@@ -17,7 +17,7 @@ from access.models import Consent
 from access.standing import asked
 from audit import entries
 from audit.models import Entry, Event
-from jobs import wake
+from jobs import hooks, wake
 from jobs.models import Approval, Job, Note, State
 from jobs.sealed import unseal_arguments
 from lib import redact
@@ -125,10 +125,10 @@ def intact(approval: Approval) -> dict[str, Any] | None:
 
 
 def is_offered(approval: Approval) -> bool:
-    """Whether the version that it is about is still what its tool offers."""
+    """Whether the very version that it is about is still what its tool offers. One that was published since may differ
+    in what no model sees, such as where it goes."""
     tool = approval.job.version.tool
-    live = tool.live if tool.enabled else None
-    return live is not None and live.manifest_hash == approval.manifest_hash == approval.job.version.manifest_hash
+    return tool.enabled and tool.live_id == approval.job.version_id
 
 
 def leads_there(approval: Approval) -> bool:
@@ -146,7 +146,7 @@ def _as_seen(approval: Approval, seen_digest: str) -> Refusal | None:
 def _void(approval: Approval) -> Refusal | None:
     """Withdraw what may not be released by anybody any more, and say why."""
     if not is_offered(approval):
-        why, says = "tool_changed", "The tool was changed after this call was made, so it was withdrawn."
+        why, says = "tool_changed", "The tool was published anew or taken away since, so the call was withdrawn."
     elif not leads_there(approval):
         why, says = "destination_changed", "The tool leads elsewhere than when it was called, so it was withdrawn."
     elif intact(approval) is None:
@@ -170,6 +170,9 @@ def _stands(approval: Approval) -> bool:
 def _decide(approval: Approval, decision: str, actor: User, *, said: str, why: str = "") -> Refusal | None:
     if not _decided(approval, decision, actor.pk, actor.username, why=why, said=said):
         return _over()
+    Approval.objects.filter(pk=approval.pk).update(mail_due_at=timezone.now(), mail_attempts=0)
+    if decision in hooks.DECISIONS:
+        hooks.queue_decided(approval, decision)
     if decision != "denied":
         transaction.on_commit(wake.ring_now, robust=True)
     return None

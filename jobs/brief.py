@@ -9,14 +9,12 @@ import datetime
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import Any
 
-from django.db import connection
 from django.db.models import F, Func, IntegerField, Q, QuerySet
 from django.utils import timezone
 
-from audit.models import Event
-from jobs import hidden
+from jobs import hidden, ran
 from jobs.approvals import is_offered, leads_there
 from jobs.models import Approval
 from jobs.sealed import unseal_arguments
@@ -27,19 +25,10 @@ from tools.models import Version
 
 LATELY = datetime.timedelta(days=7)
 """How long a change of a tool is worth a note."""
-_LOOKED_BACK = datetime.timedelta(days=90)
 _COMPARED = 50
 """Approved calls of the same tool that amounts are compared with."""
 _MOST_COMPARED = 64 * 1024
 """Bytes, sealed, of a call that is compared with at all: fifty of them are opened for each page."""
-_MOST_ENTRIES = 20_000
-_USED: LiteralString = """
-    SELECT EXISTS (
-        SELECT FROM (
-            SELECT event, actor, tool FROM audit_entry WHERE tenant_id = %s AND at BETWEEN %s AND %s
-            ORDER BY at DESC LIMIT %s
-        ) e WHERE e.event = %s AND e.actor = %s AND e.tool = %s)
-"""
 _MOST_VALUE = 60
 _MOST_SHOWN = 300
 _MOST_NAMED = 4
@@ -75,9 +64,19 @@ class Earlier:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Unheld:
+    """The caller's last call of the same tool, where it ran by itself. changes: by what the ledger keeps of the
+    arguments; None where that is not for this reader, or nothing is left of them."""
+
+    at: datetime.datetime
+    changes: list[Change] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Brief:
     """All that a reviewer needs. arguments: None when no key opens them. length: characters that they take. untold:
-    whether something was approved earlier, and nothing of it that this reader can be shown."""
+    whether something was approved earlier, and nothing of it that this reader can be shown. unheld: None where the
+    caller's last call was approved too, or there is none."""
 
     sentence: str
     arguments: Any
@@ -85,11 +84,12 @@ class Brief:
     risks: list[Risk]
     earlier: Earlier | None = None
     untold: bool = False
+    unheld: Unheld | None = None
 
 
-def brief_of(approval: Approval, known: Q) -> Brief:
+def brief_of(approval: Approval, known: Q, *, reads: bool) -> Brief:
     """For somebody who may decide, or has to know as much: it has the arguments. known: of which other approvals they
-    may know them too."""
+    may know them too. reads: whether they read the ledger."""
     version, arguments = approval.job.version, opened(approval)
     if arguments is None:
         risks = [Risk(says="Its arguments cannot be opened; it cannot be approved.", grave=True)]
@@ -98,14 +98,15 @@ def brief_of(approval: Approval, known: Q) -> Brief:
     shown = hidden.without(arguments, secret)
     drawn = marked(shown)
     before = _approved_before(approval)
-    alike = _opened(before.filter(known), secret)
+    alike, last = _opened(before.filter(known), secret), ran.last(approval)
     return Brief(
         sentence=sentence(version, shown),
         arguments=drawn,
         length=len(pretty(drawn)),
-        risks=_risks(approval, shown, [one for _, one in alike]),
+        risks=_risks(approval, shown, [one for _, one in alike], used=last is not None),
         earlier=_earlier(approval, shown, alike),
         untold=not alike and before.exists(),
+        unheld=_unheld(last, arguments, secret, reads=reads),
     )
 
 
@@ -180,11 +181,13 @@ def amounts(value: Any) -> dict[str, float]:
     return found
 
 
-def _risks(approval: Approval, shown: Any, before: list[Any]) -> list[Risk]:
+def _risks(approval: Approval, shown: Any, before: list[Any], *, used: bool) -> list[Risk]:
+    """used: whether the caller used the tool lately."""
     version = approval.job.version
     found: list[Risk] = []
     if not is_offered(approval):
-        found.append(Risk(says="The tool was changed or taken away since: approving it withdraws it.", grave=True))
+        says = "The tool was published anew or taken away since: approving it withdraws it."
+        found.append(Risk(says=says, grave=True))
     elif not leads_there(approval):
         found.append(Risk(says="The tool leads elsewhere since: approving it withdraws it.", grave=True))
     if version.destructive and not version.read_only:
@@ -197,7 +200,7 @@ def _risks(approval: Approval, shown: Any, before: list[Any]) -> list[Risk]:
         says = "Its arguments hold characters that nobody sees; they are shown by their numbers, like [U+200B]."
         found.append(Risk(says=says, grave=True))
     found += _larger(amounts(shown), [amounts(one) for one in before])
-    if _is_first(approval):
+    if not used:
         found.append(Risk(says="The caller has not used this tool lately, if ever."))
     if version.number > 1 and version.published_at > timezone.now() - LATELY:
         found.append(Risk(says=f"The tool was changed lately: it is at version {version.number}."))
@@ -213,22 +216,6 @@ def _larger(now: Mapping[str, float], before: list[dict[str, float]]) -> list[Ri
             says = f"{line(path)} is {value:g}; the most that was approved so far is {max(earlier):g}."
             found.append(Risk(says=says, grave=True))
     return found[:_MOST_NAMED]
-
-
-def _is_first(approval: Approval) -> bool:
-    """By the latest of what the ledger has of the last months, as a tenant may have millions of entries."""
-    asked: list[Any] = [
-        approval.tenant_id,
-        approval.created_at - _LOOKED_BACK,
-        approval.created_at,
-        _MOST_ENTRIES,
-        Event.STARTED,
-        approval.member.user.username,
-        approval.tool,
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute(_USED, asked)
-        return not cursor.fetchone()[0]
 
 
 def _approved_before(approval: Approval) -> QuerySet[Approval]:
@@ -261,6 +248,16 @@ def _earlier(approval: Approval, shown: Any, alike: list[tuple[Approval, Any]]) 
         own=one.member_id == approval.member_id,
         changes=differences(before, shown),
     )
+
+
+def _unheld(last: ran.Ran | None, arguments: Any, secret: frozenset[str], *, reads: bool) -> Unheld | None:
+    """Both as the ledger keeps arguments, or what it leaves out would look changed."""
+    if last is None or last.held:
+        return None
+    kept, now = last.preview, ran.as_kept(arguments, secret)
+    if not reads or not ran.is_whole(kept) or not ran.is_whole(now):
+        return Unheld(at=last.at, changes=None)
+    return Unheld(at=last.at, changes=differences(hidden.without(kept, secret), hidden.without(now, secret)))
 
 
 def _known(version: Version) -> list[str]:

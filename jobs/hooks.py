@@ -31,7 +31,7 @@ from psycopg.rows import class_row
 from access.outside import private_hosts
 from audit.entries import instance
 from audit.models import Event
-from jobs.models import origin
+from jobs.models import Approval, origin
 from lib import db, fetch, redact, seal
 from policy.models import AccessRequest
 
@@ -59,9 +59,18 @@ _EVENTS = {
     "ended": "job.ended",
     "held": "approval.waiting",
     "broken": "approval.broken",
+    "given": "approval.given",
+    "denied": "approval.denied",
     "asked": "access.requested",
 }
 """What a message is called, by what its delivery is about."""
+DECISIONS = {"approved": "given", "denied": "denied"}
+"""What a delivery is about, by how a reviewer decided. An owner's release is queued where it is written down."""
+_DECIDED: LiteralString = """
+    INSERT INTO jobs_delivery (tenant_id, hook_id, job_id, about, state, attempts, created_at, due_at, said)
+    SELECT h.tenant_id, h.id, %s, %s, 'waiting', 0, clock_timestamp(), clock_timestamp(), ''
+    FROM jobs_hook h WHERE h.tenant_id = %s AND h.enabled FOR KEY SHARE OF h
+"""
 _ASKED: LiteralString = """
     INSERT INTO jobs_delivery
         (tenant_id, hook_id, request_id, version, about, state, attempts, created_at, due_at, said)
@@ -96,7 +105,7 @@ class _Message:
     held_at: datetime | None
     held_until: datetime | None
     decided_at: datetime | None
-    broken: str | None
+    decided_why: str | None
     decided_by: str | None
     request: int | None
     why: str | None
@@ -131,6 +140,13 @@ def queue_asked(request: AccessRequest, *, version: int) -> None:
     sent once the caller's transaction is committed."""
     with connection.cursor() as cursor:
         cursor.execute(_ASKED, [request.pk, version, request.tenant_id])
+
+
+def queue_decided(approval: Approval, decision: str) -> None:
+    """Have all hooks of the tenant told what a reviewer decided, one of DECISIONS, once the caller's transaction is
+    committed."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DECIDED, [approval.job_id, DECISIONS[decision], approval.tenant_id])
 
 
 async def deliver_due() -> None:
@@ -174,7 +190,8 @@ async def _message(delivery: int, tenant_id: int) -> _Message | None:
             " coalesce(j.tool, r.tool) AS tool, coalesce(v.number, d.version) AS version,"
             " coalesce(j.username, w.username) AS username, coalesce(j.created_at, r.created_at) AS created_at,"
             " j.id AS job, j.state, j.reason, j.ended_at, a.id AS approval, a.rule, a.created_at AS held_at,"
-            " a.expires_at AS held_until, a.decided_at, a.broken, u.username AS decided_by, r.id AS request, r.why"
+            " a.expires_at AS held_until, a.decided_at, a.reason AS decided_why,"
+            " u.username AS decided_by, r.id AS request, r.why"
             " FROM jobs_delivery d JOIN jobs_hook h ON h.id = d.hook_id JOIN tenants_tenant t ON t.id = d.tenant_id"
             " LEFT JOIN jobs_job j ON j.id = d.job_id LEFT JOIN tools_version v ON v.id = j.version_id"
             " LEFT JOIN jobs_approval a ON a.job_id = j.id LEFT JOIN tenants_user u ON u.id = a.decided_by_id"
@@ -219,6 +236,8 @@ def _body(message: _Message) -> bytes:
         "ended": message.ended_at,
         "held": message.held_at,
         "broken": message.decided_at,
+        "given": message.decided_at,
+        "denied": message.decided_at,
         "asked": message.created_at,
     }
     about = {"request": _request(message)} if message.about == "asked" else _of_job(message)
@@ -257,7 +276,7 @@ def _request(message: _Message) -> dict[str, Any]:
 
 
 def _approval(message: _Message) -> dict[str, Any]:
-    """What is waited for, or who did not wait for it. Nothing that changes between two attempts."""
+    """What is waited for, or who decided what. Nothing that changes between two attempts."""
     told = {
         "id": message.approval,
         "rule": message.rule,
@@ -265,7 +284,7 @@ def _approval(message: _Message) -> dict[str, Any]:
         "expires_at": message.held_until,
         "url": f"{settings.BASE_URL}/approvals/{message.approval}/",
     }
-    return {**told, "by": message.decided_by, "reason": message.broken} if message.about == "broken" else told
+    return told if message.about == "held" else {**told, "by": message.decided_by, "reason": message.decided_why}
 
 
 async def _record(message: _Message, outcome: _Outcome) -> None:

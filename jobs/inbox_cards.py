@@ -21,7 +21,7 @@ _TONES: Final[Mapping[Approval.State, str]] = {
     Approval.State.WITHDRAWN: "cancelled",
 }
 _WITHDRAWN: Final = {
-    "tool_changed": "The tool was changed after the call was made.",
+    "tool_changed": "The tool was published anew or taken away after the call was made.",
     "destination_changed": "The tool led elsewhere than when the call was made.",
     "arguments_lost": "Its arguments were not those that were held.",
     "standing_lost": "Its caller may no longer use the tool.",
@@ -55,6 +55,7 @@ class Card:
     asked_at: SafeString
     until: SafeString
     decided_at: SafeString
+    unheld_at: SafeString
     outcome: str
 
 
@@ -62,7 +63,7 @@ def card_of(row: Approval, user: User, reach: Reach) -> Card:
     """As this person sees it, whose reach this is."""
     refusal = approvals.why_not(row, user)
     breaks = inbox_rows.may_break(row, user)
-    known = brief.brief_of(row, reach.knows) if refusal is None or breaks else None
+    known = _brief(row, reach) if refusal is None or breaks else None
     waits = row.state == Approval.State.WAITING
     shown = known.arguments if known is not None else None
     return Card(
@@ -81,8 +82,13 @@ def card_of(row: Approval, user: User, reach: Reach) -> Card:
         asked_at=when(row.created_at),
         until=when(row.expires_at),
         decided_at=when(row.decided_at),
+        unheld_at=when(known.unheld.at if known is not None and known.unheld is not None else None),
         outcome=outcome(row),
     )
+
+
+def _brief(row: Approval, reach: Reach) -> Brief:
+    return brief.brief_of(row, reach.knows, reads=row.tenant_id in reach.reads)
 
 
 def outcome(row: Approval) -> str:

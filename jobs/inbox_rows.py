@@ -58,29 +58,31 @@ class Reach:
     """Whose held calls a person sees. decides: those that their roles and groups let them decide, and did when they
     were held; knows: of which they may know the arguments, as the ledger tells them or they were asked to decide, or
     it is their own; sees: those that their roles and groups name them for, and all of the tenants whose jobs they
-    read."""
+    read. reads: the tenants whose ledger they read, as members."""
 
     decides: Q = field(default_factory=lambda: _NOBODY)
     knows: Q = field(default_factory=lambda: _NOBODY)
     sees: Q = field(default_factory=lambda: _NOBODY)
     reviews: bool = False
+    reads: frozenset[int] = frozenset()
 
 
 def reach(user: User) -> Reach:
     """By the memberships of now; platform staff sees every tenant's and decides none by that alone."""
-    decides, knows, sees, reviews = _NOBODY, _NOBODY, _NOBODY, False
+    decides, knows, sees, reviews, read = _NOBODY, _NOBODY, _NOBODY, False, set()
     for member in Member.objects.filter(user=user, active=True, user__is_active=True):
         groups = list(Group.objects.filter(tenant_id=member.tenant_id, members=member).values_list("name", flat=True))
         named = Q(roles__contains=[member.role]) | Q(groups__overlap=groups)
         theirs = Q(tenant_id=member.tenant_id) & named
         decides |= theirs & Q(reviewers__contains=[member.pk])
         reads = Q(tenant_id=member.tenant_id) if member.role in READERS else _NOBODY
+        read |= {member.tenant_id} if member.role in READERS else set()
         knows |= reads | Q(member_id=member.pk)
         sees |= reads | theirs
         reviews = reviews or member.role in USUAL_REVIEWERS or bool(groups)
     if user.is_superuser:
         sees = Q(tenant_id__in=tenant_queries.tenants_reached_by(user.pk))
-    return Reach(decides=decides, knows=knows | decides, sees=sees | decides, reviews=reviews)
+    return Reach(decides=decides, knows=knows | decides, sees=sees | decides, reviews=reviews, reads=frozenset(read))
 
 
 def listing(user: User, wanted: Wanted, *, before: datetime.datetime | None = None, most: int) -> list[Approval]:
@@ -146,5 +148,5 @@ def _narrowed(rows: QuerySet[Approval], wanted: Wanted) -> QuerySet[Approval]:
 
 
 def _rows() -> QuerySet[Approval]:
-    beside = ("tenant", "member__user", "job__version__tool__live", "job__version__connection", "decided_by")
+    beside = ("tenant", "member__user", "job__version__tool", "job__version__connection", "decided_by")
     return Approval.objects.select_related(*beside).defer("job__arguments", "job__result").annotate(said=Count("notes"))

@@ -1,5 +1,5 @@
-"""Writing to people about held calls: to reviewers that one waits, to the two sides of a question, to all owners that
-one was released without a reviewer.
+"""Writing to people about held calls: to reviewers that one waits, to the two sides of a question, to whom it was made
+for what was decided, to all owners that one was released without a reviewer.
 
 A mail names the tool, the caller and the page; never an argument, nor anything that a model wrote.
 """
@@ -116,10 +116,28 @@ def _post(approval: Approval) -> _Post:
         readers = (one.user.email for one in owners(approval))
         post.messages += _letters(readers, f"{tool} was released without a reviewer in {team}", says)
         post.told["owners_mailed_at"] = now
+    if approval.state in (Approval.State.APPROVED, Approval.State.DENIED):
+        post.messages += _decided(approval)
     for note in approval.notes.filter(mailed_at=None).select_related("author") if waits else ():
         post.messages += _about(note, approval, page)
         post.notes.append(note.pk)
     return post
+
+
+def _decided(approval: Approval) -> list[EmailMessage]:
+    """What became of it, to the caller's person, unless they released it themselves."""
+    caller, by, tool, team = approval.member.user, approval.decided_by, approval.tool, approval.tenant.name
+    if caller == by or not (approval.member.active and caller.is_active):
+        return []
+    denied = approval.state == Approval.State.DENIED
+    done = "denied" if denied else "released without a reviewer" if approval.broken else "approved"
+    says = [
+        f"{by.username if by else 'Somebody'} {done} the call of {tool} that was made for you in {team}."
+        f" {'It does not run.' if denied else 'It runs now.'}",
+        *([f"The reason given: {approval.reason}"] if approval.reason else []),
+        f"What became of it: {settings.BASE_URL}/jobs/{approval.job_id}/",
+    ]
+    return _letters([caller.email], f"{tool} was {done} in {team}", says)
 
 
 def _about(note: Note, approval: Approval, page: str) -> list[EmailMessage]:

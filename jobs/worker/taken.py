@@ -33,11 +33,10 @@ _MOST_TOOLS = 500
 _JOB: LiteralString = (
     "SELECT j.*, o.enabled AND o.live_id IS NOT NULL AND coalesce(c.enabled, true) AS offered, c.id AS has_connection,"
     " v.destination, c.base_url, t.catalog_version,"
-    " l.manifest_hash = v.manifest_hash AS unchanged, a.destination <> coalesce(c.base_url, '') AS moved,"
+    " o.live_id = j.version_id AS unchanged, a.destination <> coalesce(c.base_url, '') AS moved,"
     " a.roles AS reviewing_roles, a.groups AS reviewing_groups, a.broken <> '' AS glass_broken"
     " FROM jobs_job j JOIN tenants_tenant t ON t.id = j.tenant_id"
     " JOIN tools_version v ON v.id = j.version_id JOIN tools_tool o ON o.id = v.tool_id"
-    " LEFT JOIN tools_version l ON l.id = o.live_id"
     " LEFT JOIN tools_connection c ON c.id = v.connection_id"
     " LEFT JOIN jobs_approval a ON a.job_id = j.id WHERE j.id = %s AND j.fence = %s"
 )

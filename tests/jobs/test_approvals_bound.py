@@ -7,11 +7,14 @@ import pytest
 
 from policy import actions as policy_actions
 from policy.models import Rule
+from tests.admin.conftest import SignIn, sign_in
 from tests.cast import Cast
 from tests.jobs.place import Placed, held_back, marks
 from tests.jobs.review import HELD, Review, publish, review
 from tools import actions
 from tools.models import Connection
+
+__all__ = ["sign_in"]  # a fixture
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -61,6 +64,39 @@ def test_what_leads_elsewhere_between_approval_and_run_is_not_run_and_says_so(de
     assert [event for event, _ in job.events()].count("call.started") == 0
     told = desk.host().call("get_job_status", {"job_id": str(job.id)}).result["content"]
     assert "it leads elsewhere than when it was called" in " ".join(one["text"] for one in told)
+
+
+def refit(scene: Review) -> None:
+    """Publish the tool anew with another path, of which its manifest says nothing."""
+    with scene.cast.see(scene.cast.acme):
+        before = scene.tool.live
+        scene.tool.config = {"path": "/elsewhere"}
+        scene.tool.save()
+        after = actions.publish(scene.tool, actor=scene.cast.staff)
+        assert before is not None
+        assert (after.number, after.manifest_hash) == (before.number + 1, before.manifest_hash)
+
+
+def test_a_call_of_a_tool_that_was_published_anew_with_another_path_is_withdrawn(desk: Review, sign_in: SignIn) -> None:
+    job = desk.call()
+    refit(desk)
+    page = sign_in(desk.cast.anna).get(f"/approvals/{desk.approval(job).pk}/")
+    assert "The tool was published anew or taken away since" in page.text
+    assert desk.decide(job, "approve", desk.cast.anna) == "tool_changed"
+    assert ended(job) == ("cancelled", "tool_changed")
+    other = desk.call()
+    assert other.id != job.id
+    assert desk.decide(other, "approve", desk.cast.anna) == "done"
+    assert ended(other)[1] != "tool_changed"
+
+
+def test_so_it_is_where_it_was_approved_before_and_has_not_begun(desk: Review) -> None:
+    job = desk.call()
+    with held_back(desk.cast):
+        assert desk.decide(job, "approve", desk.cast.anna) == "done"
+        refit(desk)
+    assert ended(job) == ("cancelled", "tool_changed")
+    assert [event for event, _ in job.events()].count("call.started") == 0
 
 
 def test_what_waits_in_the_queue_without_having_been_held_goes_where_its_connection_leads_now(desk: Review) -> None:

@@ -17,10 +17,10 @@ from tests.accounts import mail_server
 from tests.cast import Cast
 from tests.database import apart
 from tests.gateway.following import CORE, get, job_of, listening, start, waiting
-from tests.host import MODERN, REVISIONS
+from tests.host import MODERN, REVISIONS, Host
 from tests.jobs.place import Placed
 from tests.jobs.receiver import receiver
-from tests.jobs.review import Review, review, run_out
+from tests.jobs.review import Review, held_of, review, run_out
 from tests.postgres import as_owner, rows
 from tests.waiting import until
 
@@ -160,6 +160,27 @@ async def test_hooks_are_told_what_waits_and_what_was_released_without_a_reviewe
         assert (broken["by"], broken["reason"]) == (olga.username, LONELY_REASON)
 
 
+@pytest.mark.parametrize(
+    ("verb", "given", "event"),
+    [("approve", {}, "approval.given"), ("deny", {"reason": "Not today."}, "approval.denied")],
+)
+async def test_hooks_are_told_what_was_decided_by_whom_and_why(
+    running: None, scene: Review, verb: str, given: dict[str, str], event: str
+) -> None:
+    with receiver() as listener:
+        await asyncio.to_thread(_hook, scene, listener.url)
+        job = await asyncio.to_thread(scene.call)
+        await asyncio.to_thread(scene.decide, job, verb, scene.cast.anna, **given)
+        await asyncio.to_thread(job.until_ended)
+        await hooks.deliver_due()
+        await asyncio.to_thread(until, lambda: len(listener.messages) == 3, 15)
+    types = {(one := json.loads(message.body))["type"]: one for message in listener.messages}
+    assert set(types) == {"approval.waiting", event, "job.ended"}
+    told = types[event]["data"]["approval"]
+    assert (told["by"], told["reason"]) == (scene.cast.anna.username, given.get("reason", ""))
+    assert all(str(scene.path).encode() not in message.body for message in listener.messages)
+
+
 def _hook(scene: Review, url: str) -> Any:
     def add() -> Any:
         with scene.cast.see(scene.cast.acme):
@@ -213,12 +234,58 @@ async def test_reviewers_are_written_to_and_no_mail_holds_an_argument(running: N
         await asyncio.to_thread(scene.decide, job, "break_glass", scene.cast.olga, reason=LONELY_REASON)
         await mails.send_due()
         await asyncio.to_thread(until, lambda: server.mails, 15)
-        assert set(_readers(server)) == {"olga"}
-        assert LONELY_REASON in _readers(server)["olga"]
+        assert set(_readers(server)) == {"olga", "uma"}
+        assert all(LONELY_REASON in mail for mail in _readers(server).values())
     found = await asyncio.to_thread(scene.approval, job)
     assert found.mailed_at is not None
     assert found.owners_mailed_at is not None
     assert found.mail_due_at is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "says"),
+    [
+        ("approve", {}, "approved the call of leave_a_mark that was made for you in Acme. It runs now."),
+        ("deny", {"reason": "Not today."}, "The reason given: Not today."),
+    ],
+)
+async def test_whoever_asked_is_written_to_what_was_decided(
+    running: None, scene: Review, verb: str, given: dict[str, str], says: str
+) -> None:
+    job = await asyncio.to_thread(scene.call)
+    await asyncio.to_thread(scene.decide, job, verb, scene.cast.anna, **given)
+    await asyncio.to_thread(_only, job)
+    with mail_server.running() as server, by_mail(server.port):
+        server.greets.set()
+        await mails.send_due()
+        await asyncio.to_thread(until, lambda: server.mails, 15)
+        assert set(_readers(server)) == {"uma"}
+        told = " ".join(_readers(server)["uma"].split())
+        assert says in told
+        assert f"/jobs/{job.id}/" in told
+        assert str(scene.path) not in told
+        server.mails.clear()
+        await mails.send_due()
+        assert server.mails == []
+
+
+async def test_nobody_is_written_to_what_they_did_themselves(running: None, scene: Review) -> None:
+    key = await asyncio.to_thread(_key, scene)
+    job = held_of(await asyncio.to_thread(Host(scene.base, scene.cast.acme.slug, key).call, *_marks(scene)))
+    await asyncio.to_thread(scene.decide, job, "break_glass", scene.cast.olga, reason=LONELY_REASON)
+    await asyncio.to_thread(_only, job)
+    with mail_server.running() as server, by_mail(server.port):
+        server.greets.set()
+        await mails.send_due()
+    assert [_readers(server).keys(), len(server.mails)] == [{"olga"}, 1]
+
+
+def _key(scene: Review) -> str:
+    return apart(lambda: scene.cast.key(scene.cast.olga)[1])
+
+
+def _marks(scene: Review) -> tuple[str, dict[str, Any]]:
+    return scene.tool.name, scene.arguments()
 
 
 async def test_a_mail_that_could_not_be_sent_is_tried_again_and_given_up_in_the_end(

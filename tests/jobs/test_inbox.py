@@ -38,6 +38,13 @@ REFUND: dict[str, Any] = {
 
 @pytest.fixture
 def scene(cast: Cast, hub: list[str], tmp_path: Path) -> Review:
+    return refunding(cast, hub[0], tmp_path)
+
+
+def refunding(
+    cast: Cast, base: str, path: Path, *, destructive: bool = True, spec: dict[str, Any] | None = None
+) -> Review:
+    """acme, where refunds are held, those that `spec` narrows them to."""
     tool = cast.tool(
         cast.acme,
         "refund_order",
@@ -46,11 +53,11 @@ def scene(cast: Cast, hub: list[str], tmp_path: Path) -> Review:
         input_schema=REFUND,
         output_schema=None,
         read_only=False,
-        destructive=True,
+        destructive=destructive,
         idempotent=False,
     )
-    publish(cast, name="Refunds need a second person", spec={"what": {"tools": ["refund_order"]}})
-    return Review(cast=cast, base=hub[0], tool=tool, key=cast.key(cast.uma)[1], path=tmp_path)
+    publish(cast, name="Refunds need a second person", spec={"what": {"tools": ["refund_order"]}} | (spec or {}))
+    return Review(cast=cast, base=base, tool=tool, key=cast.key(cast.uma)[1], path=path)
 
 
 def refund(scene: Review, who: User | None = None, **arguments: Any) -> Placed:
@@ -232,8 +239,8 @@ def test_a_tool_that_changed_since_is_said_before_anybody_presses(scene: Review,
     job = refund(scene)
     scene.edit()
     client = sign_in(scene.cast.anna)
-    assert "changed or taken away since" in page(client, scene, job)
-    assert "so it was withdrawn" in said(press(client, scene, job, "approve"))
+    assert "published anew or taken away since" in page(client, scene, job)
+    assert "so the call was withdrawn" in said(press(client, scene, job, "approve"))
 
 
 def test_the_difference_is_to_the_callers_own_last_approved_call_before_anybody_elses(
@@ -299,6 +306,48 @@ def test_who_reads_the_ledger_or_made_an_earlier_call_is_told_of_it(scene: Revie
     job = refund(scene, amount=30)
     for knows in (ned, late):
         assert "by ned" in page(sign_in(knows), scene, job)
+
+
+@pytest.fixture
+def above(cast: Cast, hub: list[str], tmp_path: Path) -> Review:
+    """Where only refunds above 20 are held."""
+    return refunding(cast, hub[0], tmp_path, destructive=False, spec={"if": "args.amount > 20"})
+
+
+def test_the_callers_last_call_that_ran_by_itself_is_compared_with_by_what_the_ledger_keeps(
+    above: Review, sign_in: SignIn
+) -> None:
+    scene = above
+    host = Host(scene.base, scene.cast.acme.slug, scene.key)
+    given = {"order": "A-17", "amount": 5, "card": "4111-then", "token": "tok-then", "note": "x" * 300}
+    host.call("refund_order", given)
+    job = refund(scene, amount=30, card="4111-now", token="tok-now", note="x" * 300, lines=[])
+    client = sign_in(scene.cast.adam)
+    unheld = client.get(f"/approvals/{scene.approval(job).pk}/").context["card"].brief.unheld
+    assert [(one.path, one.before, one.after) for one in unheld.changes] == [
+        ("amount", "5", "30"),
+        ("lines", None, "[]"),
+    ]
+    shown = page(client, scene, job)
+    assert "without being held" in shown
+    assert "The caller has not used this tool lately" not in shown
+    assert not any(one in shown for one in ("4111-then", "tok-then"))
+    knows_not = page(sign_in(scene.cast.anna), scene, job)
+    assert "What it was called with cannot be shown to you." in knows_not
+    assert "<del>5</del>" not in knows_not
+
+
+@pytest.mark.usefixtures("worker")
+def test_where_the_callers_last_call_was_approved_there_is_one_comparison(above: Review, sign_in: SignIn) -> None:
+    scene = above
+    host = Host(scene.base, scene.cast.acme.slug, scene.key)
+    host.call("refund_order", {"order": "A-17", "amount": 5})
+    held = refund(scene, amount=25)
+    scene.decide(held, "approve", scene.cast.anna)
+    held.until_ended()
+    shown = page(sign_in(scene.cast.adam), scene, refund(scene, amount=30))
+    assert "<del>25</del>" in shown
+    assert "without being held" not in shown
 
 
 def test_a_newcomer_finds_nothing_to_decide_of_what_waited_before(scene: Review, sign_in: SignIn) -> None:
