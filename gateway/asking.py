@@ -7,7 +7,7 @@ Then it is answered with `input_required`, and the host sends it again with the 
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from audit import entries
@@ -115,13 +115,16 @@ async def _completed(asking: Asking, ready: calls.Ready, check: preflight.Check)
     earlier = rounds.read(bound, asking.params)
     if isinstance(earlier, Refusal):
         raise await _fault(ready, earlier)
+    counted = await calls.count(ready) if earlier is rounds.FIRST else replace(ready, counted=True)
+    if isinstance(counted, Refusal):
+        return counted
     replies = dict(earlier.kept)
     if not earlier.confirms:
         if earlier is not rounds.FIRST and not await earlier.spend():
             raise await _fault(ready, rounds.stale())
         replies |= rounds.replies(asking.params, earlier.asked)
         earlier = Round(kept=replies)
-    found = await calls.complete(ready, check, replies)
+    found = await calls.complete(counted, check, replies)
     if isinstance(found, calls.Asked):
         return _asked(found.questions, rounds.sealed(bound, Round(asked=[*found.questions], kept=replies)))
     if isinstance(found, calls.Ready | calls.Pending):
@@ -187,6 +190,8 @@ async def _by_form(asking: Asking, waits: calls.Pending, bound: Bound, earlier: 
         return await jobs.run_confirmed(waits, known.give_back, report=asking.report, follow=asking.follow)
     if reply is not None and reply.action != "accept":
         return await calls.refuse(ready, confirming.said_no(ready.tool.name))
+    if isinstance(counted := await calls.count(ready), Refusal):
+        return counted
     await confirming.record_asked(ready, confirming.BY_FORM)
     question = Question(message=message(intent_of(ready, waits.decision.message)), schema=_NO_FIELDS)
     state = rounds.sealed(bound, Round(kept=known.kept, confirms=confirming.bound_to(ready)))

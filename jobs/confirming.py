@@ -73,17 +73,31 @@ def bound_to(ready: Ready) -> str:
 
 async def claim(pending: Pending, how: str = BY_PAGE) -> Yes | Open | Refusal:
     """What became of the question about this call, which is put when it was not yet; put or used only once, however
-    many come at a time. A Refusal, and that it was asked, are recorded.
+    many come at a time. A Refusal, and that it was asked, are recorded; what comes too often without a yes is one.
 
     Raises LedgerUnavailable when it is not known to be.
     """
     ready = pending.ready
+    if isinstance(counted := await _counted(ready), Refusal):
+        return counted
     sealed = await asyncio.to_thread(_sealed, pending)  # long arguments are slow to write out
     try:
         found = await _in_turn(pending, how, sealed) if sealed else _too_long(ready.tool.name)
     except db.UNREACHABLE as problem:
         raise LedgerUnavailable("the question could not be recorded, and nothing was run") from problem
     return await calls.refuse(ready, found) if isinstance(found, Refusal) else found
+
+
+async def _counted(ready: Ready) -> Ready | Refusal:
+    """Count a call that comes while nobody has said yes to it; the one that comes with the yes was counted before."""
+    if not ready.limits.repeats:
+        return ready
+    try:
+        async with db.tenant_transaction(ready.caller.tenant_id) as conn:
+            found = await _answer(conn, ready)
+    except db.UNREACHABLE as problem:
+        raise LedgerUnavailable("whether it was said yes to is not known, and nothing was run") from problem
+    return ready if found is not None and found[1] == "yes" else await calls.count(ready)
 
 
 async def _in_turn(pending: Pending, how: str, sealed: bytes) -> Yes | Open | Refusal:
@@ -139,8 +153,9 @@ def said_no(tool: str) -> Refusal:
     )
 
 
-async def _found(conn: AsyncConnection[Any], ready: Ready) -> Yes | Open | Refusal | None:
-    """The question about exactly this call, while it is open or its answer holds and was not used."""
+async def _answer(conn: AsyncConnection[Any], ready: Ready) -> tuple[uuid.UUID, str] | None:
+    """The question about exactly this call, while it is open or its answer holds and was not used: its id, and what was
+    answered."""
     caller = ready.caller
     cursor = await conn.execute(
         "SELECT id, answer FROM jobs_confirmation WHERE tenant_id = %s AND member_id = %s AND credential = %s"
@@ -149,15 +164,22 @@ async def _found(conn: AsyncConnection[Any], ready: Ready) -> Yes | Open | Refus
         " ORDER BY answer = 'yes' DESC, created_at DESC LIMIT 1",
         [caller.tenant_id, caller.member_id, caller.credential, bound_to(ready), HOLDS],
     )
-    row = await cursor.fetchone()
+    row: tuple[uuid.UUID, str] | None = await cursor.fetchone()
+    return row
+
+
+async def _found(conn: AsyncConnection[Any], ready: Ready) -> Yes | Open | Refusal | None:
+    """What became of it; a yes is used up."""
+    row = await _answer(conn, ready)
     if row is None:
         return None
-    if row[1] == "no":
+    question, answer = row
+    if answer == "no":
         return said_no(ready.tool.name)
-    if row[1] == "":
-        return Open(id=row[0])
-    await conn.execute("UPDATE jobs_confirmation SET used_at = clock_timestamp() WHERE id = %s", [row[0]])
-    return Yes(id=row[0], tenant_id=caller.tenant_id)
+    if answer == "":
+        return Open(id=question)
+    await conn.execute("UPDATE jobs_confirmation SET used_at = clock_timestamp() WHERE id = %s", [question])
+    return Yes(id=question, tenant_id=ready.caller.tenant_id)
 
 
 async def _put(conn: AsyncConnection[Any], pending: Pending, sealed: bytes) -> Open | Refusal:

@@ -52,9 +52,9 @@ class Limits:
             return known
         return *known, *_bills(charges(use, self._counting(frozenset({_REPEATS}))))
 
-    def stray(self, caller: Caller) -> Sequence[Bill]:
+    def stray(self, caller: Caller, digest: str = "") -> Sequence[Bill]:
         """The same for a call of no tool."""
-        return _bills(stray_charges(caller, self.rules))
+        return _bills(stray_charges(caller, self.rules, digest))
 
     def _known(self, use: Use, counts: frozenset[str]) -> Sequence[Bill]:
         """What does not depend on the arguments. Bounded, as whoever comes with a new credential adds to it."""

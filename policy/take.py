@@ -24,9 +24,13 @@ __all__ = [
     "forget",
     "limit_rule",
     "take",
+    "take_repeat",
     "take_run",
     "take_stray",
 ]
+
+
+_REPEATS = frozenset({Counts.REPEATS.value})
 
 
 class Charged:
@@ -82,9 +86,17 @@ async def take_run(
     return await _taken(call, limits.bills(use, _counts(made=False, runs=runs is not None, spends=spends)), runs or 0.0)
 
 
-async def take_stray(caller: Caller, limits: Limits, *, call: uuid.UUID) -> Charged | Refusal:
-    """The same for a call of no tool."""
-    return await _taken(call, limits.stray(caller), 0.0)
+async def take_repeat(
+    caller: Caller, subject: Subject, limits: Limits, *, call: uuid.UUID, digest: str
+) -> Charged | Refusal:
+    """The same for what was charged without its digest: only its place among the very same calls."""
+    use = Use(caller=caller, subject=subject, digest=digest)
+    return await _taken(call, limits.bills(use, _REPEATS), 0.0)
+
+
+async def take_stray(caller: Caller, limits: Limits, *, call: uuid.UUID, digest: str = "") -> Charged | Refusal:
+    """The same for a call of no tool. digest: of its name and arguments; empty where repeats are not counted."""
+    return await _taken(call, limits.stray(caller, digest), 0.0)
 
 
 @cache

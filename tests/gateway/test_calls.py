@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from policy.models import Limit
 from tests import tokens
 from tests.cast import Cast
 from tests.gateway.conftest import Make
@@ -56,6 +57,17 @@ def test_an_unknown_tool_is_a_protocol_error(cast: Cast, host: Make, revision: s
     answer = host(revision=revision).call("no_such_tool")
     assert answer.error["code"] == -32602
     assert "no_such_tool" in answer.error["message"]
+
+
+def test_an_unknown_tool_in_a_loop_is_told_so(cast: Cast, host: Make) -> None:
+    with cast.see(cast.acme):
+        Limit.objects.create(tenant=cast.acme, counts="repeats", per="member", most=3, seconds=3600)
+    cast.tool(cast.acme, "echo")
+    own = host()
+    answers = [own.call("no_such_tool", {"id": 7}) for _ in range(5)]
+    assert [one.error["code"] for one in answers[:3]] == [-32602] * 3
+    assert ["You made this very call 3 times" in one.text for one in answers[3:]] == [True] * 2
+    assert own.call("no_such_tool", {"id": 8}).error["code"] == -32602
 
 
 def test_a_polite_failure_is_told_to_the_model(cast: Cast, host: Make) -> None:

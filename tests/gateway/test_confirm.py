@@ -334,6 +334,46 @@ def test_a_full_queue_uses_up_no_yes(cast: Cast, host: Make, tmp_path: Path) -> 
     assert uma.answer(YES, state).result["resultType"] == "task"
 
 
+def test_the_very_same_call_is_asked_about_so_many_times_and_each_yes_to_it_runs(cast: Cast, uma: Noting) -> None:
+    limited(cast, counts="repeats", most=5, seconds=3600)
+    came = [uma.call() for _ in range(12)]
+    states = [one.result["requestState"] for one in came[:5]]
+    assert {reason_of(one) for one in came[5:]} == {"repeated_call"}
+    assert "You made this very call 5 times in 3600 s" in came[5].text
+    assert uma.call("something else").result["resultType"] == "input_required"
+    assert len(calls(cast, cast.acme, "note", "call.asked")) == 6
+    for state in states:
+        assert not uma.answer(YES, state).result["isError"]
+    assert uma.lines == ["hello"] * 5
+    assert reason_of(uma.call()) == "repeated_call"
+
+
+def test_one_that_is_tried_again_after_each_no_is_a_repeat_too(cast: Cast, uma: Noting) -> None:
+    limited(cast, counts="repeats", most=2, seconds=3600)
+    for _ in range(2):
+        assert reason_of(uma.answer(NO, uma.state())) == "not_confirmed"
+    assert reason_of(uma.call()) == "repeated_call"
+
+
+@pytest.mark.parametrize("sent", [{}, {"name": "Ada"}], ids=["completed", "the same when completed"])
+def test_a_call_that_a_preflight_completes_is_counted_once_over_all_its_rounds(
+    cast: Cast, host: Make, tmp_path: Path, sent: dict[str, Any]
+) -> None:
+    cast.tool(cast.acme, "greet_politely", read_only=False, destructive=True)
+    (tmp_path / "notes").touch()
+    limited(cast, counts="repeats", most=1, seconds=3600)
+    own = host()
+
+    def call(**more: Any) -> Any:
+        given = {"path": str(tmp_path / "notes"), **sent}
+        return own.request("tools/call", {"name": "greet_politely", "arguments": given, "_meta": FORMS, **more})
+
+    named = {"name": {"action": "accept", "content": {"name": "Ada"}}}
+    second = call(inputResponses=named, requestState=call().result["requestState"]).result
+    assert call(inputResponses=YES, requestState=second["requestState"]).text == "Good day, Ada."
+    assert reason_of(call()) == "repeated_call"
+
+
 def test_an_answer_that_was_used_before_costs_nothing(cast: Cast, uma: Noting) -> None:
     limited(cast, counts="units", most=3, seconds=86_400)
     state = uma.state("first")

@@ -4,6 +4,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -47,6 +48,13 @@ def age(page: str, assignment: str) -> None:
     with as_owner() as conn:
         query = f"UPDATE jobs_confirmation SET {assignment} WHERE id = %s"  # noqa: S608 - of ours
         conn.execute(query, [page.split("/")[2]])
+
+
+def repeats(cast: Cast, most: int) -> None:
+    """From the next call on, the very same one may come so many times."""
+    with cast.see(cast.acme):
+        Limit.objects.create(tenant=cast.acme, per="member", counts="repeats", most=most, seconds=3600)
+    cast.tool(cast.acme, "echo")  # makes a new version of the catalogue, with the limit
 
 
 def asked(cast: Cast) -> int:
@@ -106,6 +114,32 @@ def test_a_yes_holds_for_ten_minutes_and_a_question_for_an_hour(uma: Noting, per
     say(person, again)
     assert uma.link() not in (page, again)
     assert uma.lines == []
+
+
+@pytest.mark.parametrize("shows", [NEITHER, LINKS], ids=["passes links on", "opens links"])
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_what_is_called_again_and_again_while_nobody_says_yes_is_told_so_and_the_yes_still_counts(
+    cast: Cast, uma: Noting, person: Client, shows: dict[str, Any], answer: str
+) -> None:
+    repeats(cast, 5)
+    page = uma.link()
+    host = Noting(uma.host, uma.path, shows)
+    came = [host.call() for _ in range(12)]
+    assert {reason_of(one) for one in came[4:]} == {"repeated_call"}
+    assert asked(cast) == 5
+    say(person, page, answer)
+    last = host.call()
+    assert uma.lines == (["hello"] if answer == "yes" else [])
+    assert answer == "yes" or reason_of(last) == "repeated_call"
+
+
+def test_each_yes_runs_however_seldom_the_same_call_may_come(cast: Cast, uma: Noting, person: Client) -> None:
+    repeats(cast, 2)
+    for _ in range(2):
+        say(person, uma.link())
+        uma.call()
+    assert uma.lines == ["hello"] * 2
+    assert reason_of(uma.call()) == "repeated_call"
 
 
 def test_a_host_that_opens_links_opens_the_page_and_is_told_to_come_again(

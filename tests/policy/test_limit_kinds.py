@@ -337,6 +337,13 @@ async def test_a_call_of_no_tool_is_counted_and_takes_nothing_else(pool: None) -
     assert isinstance(await take_stray(UMA, Limits([counted]), call=uuid.uuid4()), Refusal)
 
 
+async def test_the_very_same_call_of_no_tool_is_a_repeat(pool: None) -> None:
+    limits = Limits([limit(2, 3600, Per.MEMBER, counts=Counts.REPEATS)])
+    for name, most in (("one", 2), ("another", 2)):
+        came = [await take_stray(UMA, limits, call=uuid.uuid4(), digest=name) for _ in range(4)]
+        assert [isinstance(one, Charged) for one in came] == [place < most for place in range(4)]
+
+
 # Forgetting
 
 

@@ -8,6 +8,7 @@ that asks beforehand.
 from tools.calls.entrance import Check, agree, complete, prepare, prepare_tool, run, run_tool
 from tools.calls.entry import refuse, row
 from tools.calls.execution import WAITS, Before, execute
+from tools.calls.judging import count
 from tools.calls.values import Asked, Pending, Ready
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Ready",
     "agree",
     "complete",
+    "count",
     "execute",
     "prepare",
     "prepare_tool",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from audit import entries
 from lib import redact
 from lib.ids import uuid7
 from policy.decide import visible
@@ -101,7 +102,8 @@ async def prepare(
         hidden=tool.hidden if tool is not None else frozenset(),
     )
     unknown = Refusal(reason="unknown_tool", message=f"There is no tool named {name[:128]!r} here.")
-    charged = await take_stray(caller, catalog.limits, call=stray.id)
+    digest = entries.digest([name, arguments]) if catalog.limits.repeats else ""
+    charged = await take_stray(caller, catalog.limits, call=stray.id, digest=digest)
     return await refuse(stray, charged if isinstance(charged, Refusal) else unknown)
 
 

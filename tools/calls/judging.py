@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from policy import history
 from policy.decide import decide, lacks
-from policy.take import NOTHING_CHARGED, take, take_run
+from policy.take import NOTHING_CHARGED, take, take_repeat, take_run
 from policy.values import Effect, Facts, Refusal
 from tenants import addresses
 from tools import inspection, outcome, pins
@@ -76,23 +76,32 @@ async def charge(ready: Ready, refusal: Refusal | None) -> Ready | Pending | Ref
     """Charge what was decided about. What was decided against is charged too, or it would be free to repeat: each time
     costs a check and an entry."""
     tool, decision = ready.tool, ready.decision
+    goes_on = refusal is None and (decision is None or decision.effect is Effect.CONFIRM)
     runs = refusal is None and decision is not None and decision.runs
-    asks = decision is not None and decision.effect is Effect.CONFIRM
     charged = await take(
         ready.caller,
         tool.subject,
         ready.limits,
         call=ready.id,
-        # The same call comes again once its person has said yes, and waits for them each time.
-        digest=ready.digest if not asks and ready.limits.repeats else "",
+        # The same call comes again with what its person answered: who asks them tells these rounds apart (`count`).
+        digest=ready.digest if ready.limits.repeats and not goes_on else "",
         runs=tool.timeout if runs and tool.lasting is None else None,
-        spends=refusal is None and decision is not None and not asks,
+        spends=refusal is None and not goes_on,
     )
     if isinstance(charged, Refusal):
         return await refuse(ready, charged)
     if refusal is not None:
         return await refuse(ready, refusal)
     return as_decided(ready if charged is NOTHING_CHARGED else replace(ready, charged=charged))
+
+
+async def count(ready: Ready) -> Ready | Refusal:
+    """Count a call that comes without an answer to what is asked about it among the very same ones, once, whatever is
+    asked about it then."""
+    if ready.counted or not ready.limits.repeats:
+        return ready
+    charged = await take_repeat(ready.caller, ready.tool.subject, ready.limits, call=ready.id, digest=ready.digest)
+    return await refuse(ready, charged) if isinstance(charged, Refusal) else replace(ready, counted=True)
 
 
 def as_decided(ready: Ready) -> Ready | Pending:

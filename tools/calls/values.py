@@ -24,6 +24,7 @@ class Ready:
     arguments: as they are run, which a rule may have changed. decision: why it may run; None where nothing was decided
     yet. charged: what it holds while it runs. agreed: what people said yes to. accepted_at: when the call came.
     attempt: which of a job this is, counted from 1. beforehand: it is what the tool's preflight does, not the tool.
+    counted: it was counted among the very same calls.
     """
 
     id: uuid.UUID
@@ -39,6 +40,7 @@ class Ready:
     accepted_at: datetime.datetime | None = None
     attempt: int = 1
     beforehand: bool = False
+    counted: bool = False
 
     @property
     def digest(self) -> str:
