@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync
 from django.utils import timezone
 
 from access.callers import caller_of
-from access.models import APIKey, Client, Consent
+from access.models import APIKey, Client, Consent, OutsideIssuer
 from access.standing import standing
 from jobs import own_tools
 from lib import db
@@ -67,8 +67,14 @@ class Line:
 
 
 def ways(member: Member) -> list[Way]:
-    """How the member can be there now: signed in, by an app they let in, a key, a machine that acts as them."""
-    found = [Way(credential=SIGNED_IN, label="Any app they sign in with, and let do everything")]
+    """How the member can be there now: signed in, by an app they let in, a key, a machine that acts as them; by a token
+    of the outside issuer, where there is one, as the hub lets nobody sign in with an app then."""
+    issuer = OutsideIssuer.objects.filter(tenant_id=member.tenant_id, enabled=True).first()
+    if issuer is not None:
+        label = f"Any token of {issuer.issuer} that lets them do everything"
+        found = [Way(credential=f"outside:{member.pk}", label=label)]
+    else:
+        found = [Way(credential=SIGNED_IN, label="Any app they sign in with, and let do everything")]
     consents = Consent.objects.filter(tenant_id=member.tenant_id, member=member, revoked_at=None)
     for one in consents.select_related("client"):
         if one.live:
