@@ -367,10 +367,11 @@ DEFINERS = {
     "jobs_outcome": "a word for a word",
     "jobs_removed": "the ledger's word on a job whose row is removed",
     "jobs_settled": "an approval follows its job",
+    "jobs_owned": "an approval keeps who owns its tenant when it is made",
 }
 """Every way past the policies, and why it is narrow enough."""
 
-INNER = {"jobs_tell", "jobs_announce", "jobs_outcome", "jobs_removed", "jobs_settled"}
+INNER = {"jobs_tell", "jobs_announce", "jobs_outcome", "jobs_removed", "jobs_settled", "jobs_owned"}
 """Parts of other functions, which the application role may not call by themselves."""
 
 BOUND = {"jobs_accept"}
