@@ -27,7 +27,7 @@ test: .venv/.installed-dev ## run the whole test suite on all cores; ARGS="-k na
 		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium; } \
 			>/dev/null || echo "chromium could not be installed: THE BROWSER TESTS ARE SKIPPED."; \
 	else echo "chromium is not installed and only root on Debian can install it here: THE BROWSER TESTS ARE SKIPPED."; fi
-	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto)
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto --dist worksteal)
 
 check: .venv/.installed-dev ## lint, types, floors, migrations and the checks among the tests; runs all, then says what failed
 	@failed=""; \
