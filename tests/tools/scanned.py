@@ -32,6 +32,7 @@ def scanned(given: str | dict[str, Any]) -> Scanned:
         destination=one.get("destination", ""),
         link_hosts=one.get("link_hosts", ()),
         sisters=one.get("sisters", ()),
+        unlike=one.get("unlike", ()),
         method=one.get("method", ""),
     )
 

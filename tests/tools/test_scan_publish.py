@@ -15,6 +15,7 @@ from tests.gateway.conftest import Make, host
 from tests.jobs.place import held_back, place
 from tools import actions
 from tools.models import Connection, Tool
+from tools.scan import findings
 
 __all__ = ["host", "olga", "sign_in"]
 
@@ -70,6 +71,23 @@ def test_who_changes_the_level_is_in_the_ledger(cast: Cast, olga: Client) -> Non
     last = entries(cast, cast.acme, event=Event.CHANGED)[-1]
     assert last.actor == cast.olga.username
     assert "scan_stops" in str(last.detail)
+
+
+def _told(tool: Tool) -> set[str]:
+    return {finding.rule for finding in findings(tool)}
+
+
+def test_one_letter_between_two_names_is_told_where_the_two_tools_are_not_alike(cast: Cast) -> None:
+    one, many = cast.tool(cast.acme, "echo"), cast.draft(cast.acme, "echoes", config={"function": "echo"})
+    with cast.see(cast.acme):
+        assert _told(many).isdisjoint({"one-or-many", "one-or-many-elsewhere"})
+        many.read_only = False
+        assert "one-or-many-elsewhere" in _told(many), "marked otherwise"
+        many.read_only, many.connection = True, Connection(base_url="https://desk.example.com/v1")
+        assert "one-or-many-elsewhere" in _told(many), "on another host"
+        Tool.objects.filter(pk=one.pk).update(read_only=False)
+        many.connection, many.read_only = None, False
+        assert "one-or-many-elsewhere" in _told(many), "as it is live, it only reads"
 
 
 def _through(cast: Cast, **fields: Any) -> tuple[Connection, Tool]:

@@ -11,6 +11,32 @@ from tools.scan.checks import CHECKS
 from tools.scan.rules import rules, written
 
 _WRITTEN = written()
+_TO_BE_SLOW = [
+    *[
+        "a ",
+        "before using ",
+        "\u200b",
+        "aGVsbG8gd29ybGQg",
+        "do not tell ",
+        "<",
+        "![",
+        "{tool} ",
+        " ",
+        "\n",
+        "(\n ",
+        "a.",
+    ],
+    *[
+        "it deletes ",
+        "and updates the ",
+        "then ",
+        "ask the user for a ",
+        "x.co/ ",
+        "//a.",
+        "a@b.co ",
+        "send everything ",
+    ],
+]
 
 
 def _each(which: str) -> list[Any]:
@@ -56,11 +82,10 @@ def test_a_manifest_with_more_than_is_searched_is_not_harmless() -> None:
     assert "too-much" in {finding.rule for finding in found}
 
 
-@pytest.mark.parametrize(
-    "unit", ["a ", "before using ", "\u200b", "aGVsbG8gd29ybGQg", "do not tell ", "<", "![", "{tool} "]
-)
+@pytest.mark.parametrize("unit", _TO_BE_SLOW)
 def test_a_manifest_made_to_be_slow_is_scanned_all_the_same(unit: str) -> None:
-    text = unit * (8000 // len(unit))
+    text = unit * (24000 // len(unit))
+    given = {"description": text, "properties": {"a": {"type": "string", "default": text}}, "read_only": True}
     started = time.process_time()
-    scan(scanned({"description": text, "properties": {"a": {"type": "string", "default": text}}}))
+    scan(scanned(given | {"destructive": True, "sisters": ["delete_user"]}))
     assert time.process_time() - started < 3

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from tools.scan.checks import CHECKS
+from tools.scan.names import is_risky
 from tools.scan.places import places
 from tools.scan.reading import quoted, readings, sentence
 from tools.scan.rules import Rule, compiled, rules, well_known
@@ -68,9 +69,12 @@ def _first(patterns: Sequence[re.Pattern[str]], unless: re.Pattern[str], texts: 
 
 
 def _pattern(pattern: str, scanned: Scanned) -> re.Pattern[str]:
-    """A pattern, in which {tool} stands for the name of any other tool that the model may have."""
-    if "{tool}" not in pattern:
+    """A pattern, in which {tool} stands for the name of any other tool that the model may have, {changing} for that of
+    one that may do harm."""
+    if "{tool}" not in pattern and "{changing}" not in pattern:
         return compiled(pattern)
-    names = {name.lower() for name in [*scanned.sisters, *well_known()["tools"]]} - {scanned.manifest["name"].lower()}
+    others = [name for name in [*scanned.sisters, *well_known()["tools"]] if "{tool}" in pattern or is_risky(name)]
+    names = {name.lower() for name in others} - {scanned.manifest["name"].lower()}
     either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.compile(pattern.replace("{tool}", rf"(?<![\w.-])(?:{either})(?![\w-])")) if names else _NEVER
+    named = rf"(?<![\w.-])(?:{either})(?![\w-])"
+    return re.compile(pattern.replace("{tool}", named).replace("{changing}", named)) if names else _NEVER

@@ -34,13 +34,15 @@ class Scanned:
     """A tool and what stands around it.
 
     destination: the origin of its connection, "" without one. link_hosts: the tenant's, `*.` for all below. sisters:
-    names of the tenant's other tools. method: the HTTP method it sends, "" for other kinds.
+    names of the tenant's other tools. unlike: those of them that are marked otherwise or lead elsewhere. method: the
+    HTTP method it sends, "" for other kinds.
     """
 
     manifest: Mapping[str, Any]
     destination: str = ""
     link_hosts: Sequence[str] = ()
     sisters: Sequence[str] = ()
+    unlike: Sequence[str] = ()
     method: str = ""
 
 
