@@ -7,6 +7,8 @@ like every tool: validated, charged, recorded.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from django.conf import settings
+
 from jobs import following, rows, words
 from lib.schema import compile_schema
 from policy.decide import visible
@@ -75,6 +77,7 @@ def _made(
     *,
     more: Mapping[str, Any] | None = None,
     read_only: bool = True,
+    most_bytes: int = 65536,
 ) -> LiveTool:
     schema = {
         "type": "object",
@@ -99,7 +102,7 @@ def _made(
         },
         input=compile_schema(schema),
         output=None,
-        subject=Subject(name=name, scopes=frozenset()),
+        subject=Subject(name=name, scopes=frozenset(), most_bytes=most_bytes),
         hidden=frozenset(),
         mirrored=False,
         kind="",
@@ -131,6 +134,7 @@ OWN: Mapping[str, LiveTool] = {
             f"{words.STATUS} said that the job has ended and you need the result again; it does not wait. "
             "For a job that failed it says why, and whether calling the tool again is safe.",
             _result,
+            most_bytes=2 * settings.JOBS_INLINE_RESULT,
         ),
         _made(
             words.STATUS,

@@ -38,12 +38,14 @@ _IN_URI = str.maketrans({" ": "%20", "[": "%5B", "]": "%5D"})
 class Cleaned:
     """A result as a model may read it. removed: how much of what was taken out or marked, for the ledger.
 
-    reshaped: structured content was changed, so it may no longer fit the output schema.
+    reshaped: structured content was changed, so it may no longer fit the output schema. size: its bytes once it is
+    settled.
     """
 
     result: Result
     removed: Mapping[str, int] = field(default_factory=dict)
     reshaped: bool = False
+    size: int = 0
 
 
 async def cleaned(tool: LiveTool, result: Result, *, tenant_id: int) -> Cleaned:
@@ -228,9 +230,9 @@ class _Cleaning:
         if cleaner.active and active.runs(block.uri):
             self.removed["active"] += 1
             return Text(text=f"{active.REMOVED} {name}")
-        if cleaner.links and not cleaner.allowed(block.uri):
+        if cleaner.links and not links.stays(block.uri, cleaner.allowed):
             self.removed["links"] += 1
             if "links" not in cleaner.marks:
-                return Text(text=f"[link removed: {links.host_of(block.uri)}] {name}")
+                return Text(text=f"[link removed: {links.named(block.uri)}] {name}")
             told = f"[outside link] {told or ''}".rstrip()
         return replace(block, uri=self._uri(block.uri), name=name, description=told)

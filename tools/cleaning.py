@@ -10,7 +10,7 @@ from django.conf import settings
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.detect import active, disguise, instructions, links, personal, secrets
-from lib.detect.known import Known
+from lib.detect.known import STAND_IN, Known
 from lib.detect.sieve import Sieve
 
 Detector = Literal["email", "phone", "iban", "card", "national_id", "ip"]
@@ -184,7 +184,7 @@ def of_hub() -> Known:
 
 @lru_cache(maxsize=2)
 def _known(found: tuple[str, ...]) -> Known:
-    return Known(found)
+    return Known(found, exactly=[STAND_IN])
 
 
 def _own() -> Iterable[str]:

@@ -34,8 +34,9 @@ def _without_required(tool: LiveTool) -> Validator:
     return compile_schema({name: rule for name, rule in schema.items() if name != "required"})
 
 
-def settle(tool: LiveTool, result: Result, *, whole: bool = False, cleaned: bool = False) -> Result:
-    """The result as the model may have it: it is JSON, keeps the output schema and stays within the bound.
+def settle(tool: LiveTool, result: Result, *, whole: bool = False, cleaned: bool = False) -> tuple[Result, int]:
+    """The result as the model may have it: it is JSON, keeps the output schema and stays within the bound. And its
+    bytes, as content and as structure together.
 
     whole: it is not cut, as what is too long for the model will be kept elsewhere. cleaned: the hub has changed its
     structure by cleaning it.
@@ -43,21 +44,29 @@ def settle(tool: LiveTool, result: Result, *, whole: bool = False, cleaned: bool
     try:
         structured = b"" if result.structured is ABSENT else orjson.dumps(result.structured)
     except orjson.JSONEncodeError as problem:
-        return _unusable(f"{tool.name} gave a value that JSON cannot carry: {problem}.")
+        return _weighed(_unusable(f"{tool.name} gave a value that JSON cannot carry: {problem}."))
     if structured and not result.content:
         result = replace(result, content=(Text(text=structured.decode()),))
     if not result.is_error and tool.output is not None:
         if result.structured is ABSENT:
-            return _broken(tool, "it gave no structured result")
+            return _weighed(_broken(tool, "it gave no structured result"))
         if not tool.output.is_valid(result.structured):
             why = _listed(tool.output.problems(result.structured, limit=3))
-            return _unfit(tool, why) if cleaned else _broken(tool, why)
-    return result if whole else _bounded(tool, result, len(structured))
+            return _weighed(_unfit(tool, why) if cleaned else _broken(tool, why))
+    content = size(result)
+    if whole or max(content, len(structured)) <= tool.max_result:  # the structure mostly repeats the content
+        return result, content + len(structured)
+    return _weighed(_bounded(tool, result, max(content, len(structured))))
 
 
 def size(result: Result) -> int:
-    """Bytes that a model gets of it, roughly as the bound counts them."""
-    return sum(_size(block) for block in result.content)
+    """Bytes of its content, without what the hub itself says of it."""
+    return sum(map(_size, result.content))
+
+
+def _weighed(result: Result) -> tuple[Result, int]:
+    """With its bytes, where it has no structure."""
+    return result, size(result)
 
 
 def of(result: Result) -> Outcome:
@@ -97,11 +106,8 @@ def encodable(result: Result) -> Result:
     return replace(result, content=tuple(content))
 
 
-def _bounded(tool: LiveTool, result: Result, structured: int) -> Result:
-    """structured: its size in bytes; it counts like the content, which mostly repeats it."""
-    size = max(sum(_size(block) for block in result.content), structured)
-    if size <= tool.max_result:
-        return result
+def _bounded(tool: LiveTool, result: Result, size: int) -> Result:
+    """What may be told of a result of so many bytes."""
     notice = (
         f"[Cut: the result has {size} bytes, and {tool.name} may give {tool.max_result}. "
         "Ask for less: narrower filters, fewer items, or the next page.]"
@@ -130,8 +136,8 @@ def _cut(content: tuple[Block, ...], room: int) -> list[Block]:
 
 def _size(block: Block) -> int:
     match block:
-        case Text(text=text):
-            return len(text.encode())
+        case Text(text=text, by_hub=by_hub):
+            return 0 if by_hub else len(text.encode())
         case Image(data=data) | Audio(data=data):
             return len(data)
         case Embedded(text=text, blob=blob):

@@ -1,15 +1,21 @@
-"""Secrets that are known: found in clear, escaped, in base64 at any offset, and with spaces or line breaks within."""
+"""Secrets that are known: found in clear, in capitals, escaped, in base64 at any offset, and with spaces or line breaks
+within."""
 
 import base64
 import html
 import json
 import re
 from collections.abc import Iterable, Iterator
+from secrets import token_hex
+from typing import Final
 from urllib.parse import quote, quote_plus
 
 from lib.detect.secrets import REMOVED
 from lib.detect.sieve import Sieve
 
+STAND_IN: Final = f"[redacted:{token_hex(8)}]"
+"""Stands for a secret that was taken out before anybody counted. Who cleans the text finds it as one that is known, and
+counts it. Each process makes its own, so that nobody outside can write it."""
 LEAST = 8
 """Characters of a secret that is looked for; a shorter one would be found in everyday words."""
 _GLUED = 12
@@ -23,8 +29,9 @@ class Known:
 
     __slots__ = ("_beside", "_forms", "_patterns", "_sieve")
 
-    def __init__(self, secrets: Iterable[str] = (), *, beside: "Known | None" = None):
-        forms = {form for secret in set(secrets) if _tells(secret) for form in _forms(secret)}
+    def __init__(self, secrets: Iterable[str] = (), *, beside: "Known | None" = None, exactly: Iterable[str] = ()):
+        """exactly: what is found only as it is written, without spaces."""
+        forms = {form for secret in set(secrets) if _tells(secret) for form in _forms(secret)} | set(exactly)
         self._beside = beside
         self._forms = sorted(forms, key=len, reverse=True)
         self._sieve = Sieve(map(_escaped, self._forms)) if forms else None
@@ -94,6 +101,8 @@ def _forms(secret: str) -> Iterator[str]:
     }
     if len(data) >= _GLUED:
         spelled |= {data.hex(), data.hex().upper()}
+        if any(map(str.isdigit, secret)):  # or it may be a word
+            spelled |= {secret.upper(), secret.lower()}
     for form in spelled:
         squeezed = _squeezed(form)
         if len(squeezed) >= LEAST:

@@ -1,30 +1,71 @@
 """Links in a text, and whether the host that they lead to is one of those allowed."""
 
+import html
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from urllib.parse import unquote
 
 from lib.detect.sieve import Sieve
 
 Allowed = Callable[[str], bool]
 """Whether a URL may stay: its host is allowed, or it names none."""
 
-SIEVE = (r"(?i:https?|ftp|wss?):[/\\]|(?i)www\.[a-z0-9-]",)
-_sieve, _www = Sieve(SIEVE), Sieve([r"(?i)www\."])
+_WEB = r"(?:https?|ftp|wss?)"
+_COLON = r"(?::|&#0{0,8}58;?|&#x0{0,8}3a;?|&colon;)"
+_SLASH = r"(?:[/\\]|&#0{0,8}(?:47|92);?|&#x0{0,8}(?:2f|5c);?|&b?sol;)"
+_LEADING = r"(?:href|src|ping|poster|background)"
+"""Attributes of HTML that lead somewhere, or load from there."""
+_GAP = r"(?:\s|\\[nrt])*"
+_SCHEMED = r"[a-z][a-z0-9+.-]+:"
+_OTHER = rf"(?:[/\\]{_GAP}[/\\]|[^\s()<>\"'/?#]*&(?:#|colon|b?sol|tab|newline)|{_SCHEMED}(?:[^\s/\\\"'<>)]|[/\\]+[?#]))"
+"""How the target of a link begins that leads elsewhere, where it is not plainly written as a URL."""
+_BARE = rf"(?i){_WEB}:[a-z0-9-]+(?:\.[a-z0-9-]+)+[/?#]"
+_ATTRIBUTE = rf"(?i){_LEADING}\s*=\s*\\?"
+_ODD = (
+    rf"(?i)\]\({_GAP}<?{_GAP}{_OTHER}",
+    rf"{_ATTRIBUTE}(?:[\"']?{_GAP}{_OTHER}|[\"'][^\s\"'<>]*(?:[\t\n\r]|\\[nrt]))",
+    rf"(?i)\]:{_GAP}<?(?:[/\\][/\\]|mailto:)|<mailto:",
+    rf"(?i){_WEB}(?:&(?:#|colon)|:&(?:#|b?sol))|&#(?:0*(?:104|72)|x0*[46]8);?&#",
+    _BARE,
+)
+_PLAIN = r"(?i:https?|ftp|wss?):[/\\a-z0-9]|(?i)www\.[a-z0-9-]"
+_SCHEMES = rf"(?i)(?:\]\({_GAP}<?{_GAP}|{_LEADING}\s*=\s*\\?[\"']?{_GAP}|<){_SCHEMED}[/\\]"
+_signs = Sieve([r"\]\(|\]:|[<&]"])
+"""Without one of these a link is written plainly."""
+_plain, _schemed, _odd, _bare = Sieve([_PLAIN]), Sieve([_SCHEMES]), Sieve(_ODD), Sieve([_BARE])
+_www, _sieve = Sieve([r"(?i)www\."]), Sieve((_PLAIN, _SCHEMES, *_ODD))
+_REMOVED = r"\[(?:[a-z]{1,10} ){1,3}removed(?:: [^\[\]\n]{0,500}+)?\]"
+"""What an earlier step wrote in place of what it took out."""
+_REST = rf"(?:{_REMOVED}|\[[0-9a-f:.]{{2,45}}\]|[^\s<>\"'`\\)\]}}]){{1,2000}}+"
 _LINK = re.compile(
-    r"(?<![A-Za-z0-9])(?:(?:https?|ftp|wss?):[/\\]{1,4}+|www\.(?=[a-z0-9-]))[^\s<>\"'`\\)\]}]{1,2000}+", re.IGNORECASE
+    rf"(?=[]\[<&hfwspb])(?:\]\(\s{{0,5}}<?\s{{0,5}}(?P<target>(?:{_REMOVED}|[^\s()<>\"'`]){{1,2000}}+)"
+    rf"|(?<![\w?&;-]){_LEADING}\s{{0,5}}=\s{{0,5}}\\?(?:\"(?P<double>[^\"<>]{{1,2000}}+)|'(?P<single>[^'<>]{{1,2000}}+)"
+    rf"|(?P<bare>(?:{_REMOVED}|[^\s\"'<>`]){{1,2000}}+))"
+    rf"|\[[^\[\]\n]{{1,200}}+\]:\s{{0,5}}<?(?P<defined>(?://|\\\\|mailto:){_REST})"
+    rf"|<(?P<automatic>(?:mailto:|[a-z][a-z0-9+.-]{{1,31}}+://){_REST})"
+    rf"|(?P<encoded>&#(?:0{{0,8}}(?:104|72)|x0{{0,8}}[46]8);?(?=&#){_REST})"
+    rf"|(?<![a-z0-9])(?P<plain>(?:{_WEB}(?:{_COLON}{_SLASH}{{1,4}}+|:(?=[a-z0-9-]{{1,63}}+(?:\.[a-z0-9-]{{1,63}}+)+[/?#]))"
+    rf"|www\.(?=[a-z0-9-])){_REST}))",
+    re.IGNORECASE,
 )
 _AFTER_SCHEME = re.compile(r":[/\\]{1,8}+([^\s<>\"'`\\/?#)\]}]{1,300}+)")
 _AFTER_WWW = re.compile(r"www\.[^\s<>\"'`\\/?#)\]}]{0,300}+", re.IGNORECASE)
-_HOST = re.compile(r"\s*+(?:[a-z][a-z0-9+.-]{0,20}+:)?/{2,3}+(?:[^/?#@]{0,500}+@)?([^/?#:@]{1,255}+)", re.IGNORECASE)
-_SCHEME = re.compile(r"\s*+[a-z][a-z0-9+.-]{0,20}+:", re.IGNORECASE)
+_HOST = re.compile(
+    r"\s*+(?:[a-z][a-z0-9+.-]{0,20}+:)?/{2,}+(?:[^/?#@]{0,500}+@)?(\[[0-9a-f:.]{2,45}\]|[^/?#:@]{1,255}+)",
+    re.IGNORECASE,
+)
+_SCHEME = re.compile(r"\s*+([a-z][a-z0-9+.-]{1,31}+):", re.IGNORECASE)
+_NOWHERE = re.compile(r"\s*+(?:(?:tel|cid|mid|urn|about):|data:(?:image/(?!svg)|audio/|video/|font/))", re.IGNORECASE)
+_MAILED_TO = re.compile(r"@([^\s@,;?&<>\"']{1,255}+)")
 _FULL_STOPS = ".,;:!?*_"
+_AFTER = f"{_FULL_STOPS}\\ "
 
 
 @lru_cache(maxsize=4096)
 def host_of(url: str) -> str:
     """The host that a browser would ask, in lower case and as it is written in DNS; empty for a relative URL."""
-    url = url[:2000].replace("\\", "/").replace("\t", "").replace("\n", "")
+    url = url[:2000].replace("\\", "/").replace("\t", "").replace("\n", "").replace("\r", "")
     if url[:4].lower() == "www.":
         url = f"//{url}"
     if found := re.match(r"\s*(https?|wss?|ftp):/{0,8}(?!/)", url, re.IGNORECASE):
@@ -56,12 +97,37 @@ def allowing(hosts: Iterable[str]) -> Allowed:
     return allowed
 
 
+def stays(url: str, allowed: Allowed) -> bool:
+    """Whether who follows a link stays with the hosts that are allowed, by how it is written and by how HTML reads it.
+    Who mails, stays where all who get the mail are there."""
+    return _stays(url, allowed) and ("&" not in url or _stays(html.unescape(url), allowed))
+
+
+def _stays(url: str, allowed: Allowed) -> bool:
+    if _NOWHERE.match(url):
+        return True
+    if url.lstrip()[:7].lower() == "mailto:":
+        return all(allowed(f"//{host.rstrip(_FULL_STOPS)}") for host in _MAILED_TO.findall(unquote(url)))
+    return allowed(url)
+
+
+def named(url: str) -> str:
+    """Where a link leads, in a word: its host, or the scheme of another program."""
+    read = html.unescape(url)
+    scheme = _SCHEME.match(read)
+    return host_of(read) or (scheme[1].lower() if scheme else "")
+
+
 def leads_outside(text: str, allowed: Allowed) -> bool:
     """Whether some link may be to another host; JSON may have escaped it."""
-    if not _sieve.catches(text):
+    odd, plain = _signs.catches(text), _plain.catches(text)
+    if not odd and not plain:
         return False
-    hosts = {f"//{host.rstrip(_FULL_STOPS)}" for host in _AFTER_SCHEME.findall(text)}
-    return not all(map(allowed, hosts.union(_AFTER_WWW.findall(text) if _www.catches(text) else ())))
+    if plain or _schemed.catches(text):
+        hosts = {f"//{host.rstrip(_FULL_STOPS)}" for host in _AFTER_SCHEME.findall(text)}
+        if not all(map(allowed, hosts.union(_AFTER_WWW.findall(text) if _www.catches(text) else ()))):
+            return True
+    return (_odd if odd else _bare).catches(text)
 
 
 def without_links(text: str, allowed: Allowed, *, mark: bool) -> tuple[str, int]:
@@ -72,12 +138,13 @@ def without_links(text: str, allowed: Allowed, *, mark: bool) -> tuple[str, int]
 
         def judged(found: re.Match[str]) -> str:
             nonlocal count
-            url = found[0].rstrip(_FULL_STOPS)
-            if allowed(url):
+            whole = found[found.lastgroup or 0]
+            url = whole.rstrip(_AFTER)
+            if stays(url, allowed):
                 return found[0]
             count += 1
-            rest = found[0][len(url) :]
-            return f"{url} [outside link]{rest}" if mark else f"[link removed: {host_of(url)[:100]}]{rest}"
+            before, rest = found[0][: -len(whole)], whole[len(url) :]
+            return f"{before}{f'{url} [outside link]' if mark else f'[link removed: {named(url)[:100]}]'}{rest}"
 
         return _LINK.sub(judged, part), count
 

@@ -51,7 +51,8 @@ _ASSIGNED = re.compile(
 )
 _WORD = r"[A-Za-z0-9+/_~.-]"
 _NEAR = re.compile(
-    rf"((?<![a-z])keys?(?![a-z])|{_NAME})([a-z0-9_-]{{0,24}}+(?:[^\n{{}}A-Za-z0-9+/_~.-]{{1,8}}+{_WORD}{{1,19}}+(?!{_WORD})){{0,5}}?"
+    rf"((?<![a-z])keys?(?![a-z])|(?!secret removed\]){_NAME})"
+    rf"([a-z0-9_-]{{0,24}}+(?:[^\n{{}}A-Za-z0-9+/_~.-]{{1,8}}+{_WORD}{{1,19}}+(?!{_WORD})){{0,5}}?"
     rf"[^\n{{}}A-Za-z0-9+/_~.-]{{1,8}}+)({_WORD}{{20,{_MOST_TOKEN}}}+={{0,2}}+)(?!{_WORD})",
     re.IGNORECASE,
 )
@@ -68,6 +69,9 @@ _NAMED_OTHERWISE = re.compile(
     r"\bfile|\bpath|\burl|\bbranch|integrity)\W{0,8}$",
     re.IGNORECASE,
 )
+_BESIDE = re.compile(r"\s{1,4}(?:is\s{1,4})?[\"'`(]?", re.IGNORECASE)
+"""Between a name and a value without a sign."""
+_KEY_LENGTHS = frozenset({32, 40, 48, 64, 96, 128})
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-f]+", re.IGNORECASE)
 _RUNS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
@@ -161,7 +165,7 @@ def _is_assigned(found: re.Match[str]) -> bool:
     if re.fullmatch(_STRONG, name, re.IGNORECASE) and _is_password(value):
         return True
     token = value.rstrip("=.)}]").lstrip("([{")
-    return looks_random(token) or (len(token) in {32, 48, 64, 96, 128} and _is_random_hex(token))
+    return looks_random(token) or _is_hex_of_a_key(token)
 
 
 def _is_near(found: re.Match[str]) -> bool:
@@ -171,6 +175,8 @@ def _is_near(found: re.Match[str]) -> bool:
     after = found.string[found.end() : found.end() + 3]
     if after.startswith(("://", "@")) or between.rstrip("\\\"'").endswith(("://", "data:", "base64,")):
         return False
+    if _BESIDE.fullmatch(between) and not found[1].lower().startswith("key") and _is_hex_of_a_key(token):
+        return True
     return looks_random(token.strip(".="))
 
 
@@ -181,8 +187,9 @@ def _is_password(value: str) -> bool:
     return any(map(str.isdigit, value)) and any(map(str.isalpha, value)) and len(set(value)) >= 5
 
 
-def _is_random_hex(token: str) -> bool:
-    return _HEX.fullmatch(token) is not None and _entropy(token) >= 3.0 and not _UUID.fullmatch(token)
+def _is_hex_of_a_key(token: str) -> bool:
+    """Whether it has a length that keys have and was made by chance; where a secret is spoken of it is no hash."""
+    return len(token) in _KEY_LENGTHS and _HEX.fullmatch(token) is not None and _entropy(token) >= 3.0
 
 
 def looks_random(token: str) -> bool:

@@ -474,10 +474,13 @@ def test_the_url_is_nowhere_to_be_read_even_where_the_upstream_repeats_it(cast: 
     url = asked.body["callback_url"]
     desk.call(asked, {"progress": 0.3, "message": f"will call {url}"})
     until(lambda: job.row()["message"])
-    assert job.row()["message"] == "will call [redacted]"
+    assert job.row()["message"] == "will call [secret removed]"
     desk.call(asked, {"status": "done", "result": {"called": url, asked.token: [f"at {asked.token}"]}})
     job.until_ended()
-    assert job.result().structured == {"called": "[redacted]", "[redacted]": ["at [redacted]"]}
+    assert job.result().structured == {
+        "called": "[secret removed]",
+        "[secret removed]": ["at [secret removed]"],
+    }
     with as_owner() as conn:
         kept = str(rows(conn, "SELECT j::text FROM jobs_job j WHERE id = %s", job.id))
         kept += str(rows(conn, "SELECT e::text FROM audit_entry e WHERE tenant_id = %s", cast.acme.pk))
@@ -491,7 +494,9 @@ def test_an_upstream_that_refuses_the_work_and_names_the_url_is_told_without_it(
     desk.answer = lambda asked: (422, json.dumps({"error": f"cannot reach {asked.body['callback_url']}"}).encode())
     job = begun(cast, desk)
     assert job.until_ended()["state"] == "failed"
-    assert "cannot reach [redacted]" in job.text()
+    said, note = (str(getattr(block, "text", "")) for block in job.result().content)
+    assert "cannot reach [secret removed]" in said
+    assert note == "[The hub removed 1 secret in this result.]"
 
 
 # Where it cannot be

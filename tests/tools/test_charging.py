@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from audit.models import Event
+from lib.ids import uuid7
 from policy.models import Counts, Limit, Per
 from policy.values import Refusal
 from tests.calling import Enter, enter
@@ -14,6 +15,9 @@ from tests.cast import Cast
 from tests.database import apart
 from tests.ledger import calls
 from tests.waiting import until
+from tools import calls as door
+from tools.catalog import catalog
+from tools.values import Origin, Result
 
 Asking = tuple[str, dict[str, object]]
 """The name of a tool, and arguments."""
@@ -95,6 +99,7 @@ def counting(cast: Cast, request: pytest.FixtureRequest) -> Enter:
     cast.tool(cast.acme, "echo", units=3)
     for name in ("shout", "linger", "wait_for_file", "fail"):
         cast.tool(cast.acme, name)
+    cast.tool(cast.acme, "report", config={"function": "echo"}, runs="background")
     return enter(cast, cast.uma)
 
 
@@ -145,10 +150,26 @@ async def test_a_call_that_fails_or_is_cancelled_gives_back_what_it_held(
     assert await ends(counting, *[broken] * 4) == ["ran"] * 4
 
 
-@pytest.mark.parametrize("counting", [{"most": 100_000, "counts": Counts.BYTES}], indirect=True)
-async def test_results_are_counted_by_the_bytes_they_had(counting: Enter, running: None) -> None:
+@pytest.mark.parametrize("counting", [{"most": 200_000, "counts": Counts.BYTES}], indirect=True)
+async def test_results_are_counted_by_the_bytes_they_had_as_text_and_as_structure(
+    counting: Enter, running: None
+) -> None:
+    """What the next call may give is reserved, 131,072 bytes, and that many are left only if one of both counted."""
     large: Asking = ("echo", {"text": "x" * 40_000})
     assert await ends(counting, *[RIGHT] * 5, large, RIGHT) == ["ran"] * 6 + ["rate_limited"]
+
+
+@pytest.mark.parametrize("counting", [{"most": 300_000, "counts": Counts.BYTES}], indirect=True)
+async def test_of_what_a_job_gave_counts_no_more_than_a_model_may_get(counting: Enter, running: None) -> None:
+    offered = await catalog(counting.caller.tenant_id, counting.version)
+    ready = await door.prepare(
+        counting.caller, "report", {"text": "x" * 100_000}, catalog=offered, origin=Origin(via="cli")
+    )
+    assert isinstance(ready, door.Ready)
+    ended = await door.execute(ready, job=uuid7())
+    assert isinstance(ended, Result)
+    assert len(ended.structured["text"]) == 100_000  # the whole is kept
+    assert await ends(counting, RIGHT) == ["ran"]
 
 
 @pytest.mark.parametrize("counting", [{"most": 1, "counts": Counts.UNITS}], indirect=True)

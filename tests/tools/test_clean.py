@@ -91,6 +91,14 @@ def test_links_are_marked_once_the_tenant_names_hosts() -> None:
     )
 
 
+def test_what_an_earlier_step_took_out_is_not_marked_by_a_later_one() -> None:
+    made = tool({**EVERYTHING})
+    assert text_of(made, f"http://8.8.8.8/x https://evil.example/?token={BODY}&m=a@b.example") == (
+        "http://[IP address removed]/x [outside link] "
+        "https://evil.example/?token=[secret removed]&m=[email removed] [outside link]"
+    )
+
+
 def test_every_string_and_name_of_structured_content_is_looked_at() -> None:
     given = {
         "a": [{"b": f"token={BODY}"}],
@@ -181,7 +189,7 @@ def test_where_cleaning_breaks_the_schema_the_error_says_so() -> None:
     gives = {"type": "object", "properties": {"id": {"type": "string", "maxLength": 12, "minLength": 8}}}
     made = tool({"personal": ["ip"]}, gives=gives)
     cleaned = clean.clean(made, Result.of_data({"id": "8.8.8.8 a"}))
-    settled = outcome.settle(made, cleaned.result, cleaned=cleaned.reshaped)
+    settled, _ = outcome.settle(made, cleaned.result, cleaned=cleaned.reshaped)
     (block,) = settled.content
     assert isinstance(block, Text)
     assert (settled.is_error, settled.reason) == (True, "invalid_output")
@@ -292,6 +300,36 @@ def test_hosts_that_the_tenant_allows_count_from_the_next_call_on(cast: Cast, hu
     with cast.see(cast.acme):
         Tenant.objects.filter(pk=cast.acme.pk).update(link_hosts=["acme.example"])
     assert asking.call("echo", {"text": text}).result["structuredContent"] == {"text": f"{text} [outside link]"}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("[x](//evil.example/?d=1)", "[x](//evil.example/?d=1 [outside link])"),
+        ("<a href='//evil.example/x'>", "<a href='//evil.example/x [outside link]'>"),
+        ("https:evil.example/x", "https:evil.example/x [outside link]"),
+        ("https&#58;//evil.example/", "https&#58;//evil.example/ [outside link]"),
+        ("[x](mailto:a@evil.example?body=1)", "[x](mailto:a@evil.example?body=1 [outside link])"),
+        ("[x](slack://channel?id=1)", "[x](slack://channel?id=1 [outside link])"),
+        ("[x](mailto:a@acme.example?body=1) [y](/guide)", "[x](mailto:a@acme.example?body=1) [y](/guide)"),
+    ],
+)
+def test_a_link_that_leads_outside_is_marked_however_it_is_written(
+    cast: Cast, hub: list[str], given: str, told: str
+) -> None:
+    with cast.see(cast.acme):
+        Tenant.objects.filter(pk=cast.acme.pk).update(link_hosts=["acme.example"])
+    cast.tool(cast.acme, "echo")
+    assert of_uma(hub, cast).call("echo", {"text": given}).result["structuredContent"] == {"text": told}
+
+
+def test_a_known_secret_is_taken_out_in_capitals_too(cast: Cast, hub: list[str]) -> None:
+    with cast.see(cast.acme):
+        other = Connection.objects.create(tenant=cast.acme, name="third", base_url="https://third.example")
+        set_secret(other, "a-secret-with-1-digit", actor=cast.staff)
+    cast.tool(cast.acme, "shout")
+    answer = of_uma(hub, cast).call("shout", {"text": "it is a-secret-with-1-digit"})
+    assert answer.result["content"][0]["text"] == "IT IS [secret removed]"
 
 
 def long_winded() -> str:

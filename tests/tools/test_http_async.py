@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
+from lib.detect.known import STAND_IN
 from tests.callers import UMA
 from tests.tools.upstream import SECRET, Answer, Upstream, answering, connect, make_tool
 from tools.catalog import LiveConnection
@@ -146,7 +148,7 @@ async def test_failed_work_is_an_error_with_what_the_upstream_said_and_no_secret
     upstream.answers = [STARTED, answering(said)]
     config = {**CONFIG, "asynchronous": {**FOLLOW, "message": "why"}}
     connection = connect(upstream, auth="bearer", secret=SECRET)
-    with pytest.raises(UpstreamError, match=r"state is 'failed'. It said: no disk for \[redacted\]"):
+    with pytest.raises(UpstreamError, match=f"state is 'failed'. It said: no disk for {re.escape(STAND_IN)}"):
         await run(upstream, config=config, connection=connection)
 
 
@@ -365,7 +367,7 @@ async def test_what_is_called_back_is_read_without_the_url_and_the_credentials(u
     job = CalledBackJob({"status": "done", "result": said})
     connection = connect(upstream, auth="bearer", secret=SECRET)
     result = await run(upstream, job, config=called(ONLY_CALLED), connection=connection)
-    assert result.structured == ["[redacted]"] * 4
+    assert result.structured == [STAND_IN] * 4
 
 
 async def test_outside_of_a_job_nothing_is_started_that_could_only_call_back(upstream: Upstream) -> None:

@@ -6,13 +6,19 @@ import pytest
 
 from audit.models import Outcome
 from tests.tools.plain import tool
+from tests.tools.upstream import make_tool
 from tools import outcome
-from tools.catalog import secret_names
+from tools.catalog import LiveTool, secret_names
 from tools.values import ABSENT, Audio, Block, Embedded, Image, ResourceLink, Result, Text
 
 
 def text_of(result: Result) -> str:
     return "\n".join(block.text for block in result.content if isinstance(block, Text))
+
+
+def settle(made: LiveTool, result: Result) -> Result:
+    settled, _ = outcome.settle(made, result)
+    return settled
 
 
 def test_arguments_that_fit_are_let_through() -> None:
@@ -56,20 +62,20 @@ GIVES = {"type": "object", "properties": {"n": {"type": "integer"}}, "required":
     ],
 )
 def test_a_result_keeps_its_schema_or_becomes_an_error(gives: Any, result: Result, is_error: bool, reason: str) -> None:
-    settled = outcome.settle(tool(gives=gives), result)
+    settled = settle(tool(gives=gives), result)
     assert (settled.is_error, settled.reason) == (is_error, reason)
     assert (settled.structured is ABSENT) is (is_error or result.structured is ABSENT)
 
 
 def test_data_is_repeated_as_text_unless_there_is_a_text_of_its_own() -> None:
-    assert text_of(outcome.settle(tool(), Result.of_data({"n": [1, None]}))) == '{"n":[1,null]}'
-    assert text_of(outcome.settle(tool(), Result.of_data(None))) == "null"
+    assert text_of(settle(tool(), Result.of_data({"n": [1, None]}))) == '{"n":[1,null]}'
+    assert text_of(settle(tool(), Result.of_data(None))) == "null"
     given = Result(content=(Text(text="one"),), structured={"n": 1})
-    assert text_of(outcome.settle(tool(), given)) == "one"
+    assert text_of(settle(tool(), given)) == "one"
 
 
 def test_a_number_that_json_cannot_carry_is_told_in_a_sentence() -> None:
-    told = text_of(outcome.settle(tool(), Result.of_data({"n": 2**70})))
+    told = text_of(settle(tool(), Result.of_data({"n": 2**70})))
     assert told.startswith("t gave a value that JSON cannot carry: Integer exceeds 64-bit range.")
 
 
@@ -86,7 +92,7 @@ def test_a_number_that_json_cannot_carry_is_told_in_a_sentence() -> None:
     ],
 )
 def test_a_result_over_the_bound_is_cut_to_whole_characters(content: tuple[Block, ...], kept: list[str]) -> None:
-    settled = outcome.settle(tool(max_result=10), Result(content=content))
+    settled = settle(tool(max_result=10), Result(content=content))
     texts = [block.text for block in settled.content if isinstance(block, Text)]
     if len(content) == 1 and isinstance(content[0], Text) and len(content[0].text.encode()) <= 10:
         assert texts == kept
@@ -99,12 +105,12 @@ def test_a_result_over_the_bound_is_cut_to_whole_characters(content: tuple[Block
 
 
 def test_where_structured_content_is_promised_too_much_is_an_error() -> None:
-    settled = outcome.settle(tool(gives={"type": "string"}, max_result=300), Result.of_data("x" * 500))
+    settled = settle(tool(gives={"type": "string"}, max_result=300), Result.of_data("x" * 500))
     assert (settled.is_error, settled.structured is ABSENT, settled.reason) == (True, True, "result_too_large")
 
 
 def test_structured_content_alone_counts_too() -> None:
-    settled = outcome.settle(tool(max_result=300), Result(content=(Text(text="short"),), structured="x" * 500))
+    settled = settle(tool(max_result=300), Result(content=(Text(text="short"),), structured="x" * 500))
     assert settled.structured is ABSENT
     assert "502 bytes" in text_of(settled)
 
@@ -120,7 +126,29 @@ def test_structured_content_alone_counts_too() -> None:
     ],
 )
 def test_every_sort_of_content_counts(block: Block) -> None:
-    assert outcome.settle(tool(), Result(content=(block,))).reason == "result_too_large"
+    assert settle(tool(), Result(content=(block,))).reason == "result_too_large"
+
+
+@pytest.mark.parametrize(
+    ("result", "size"),
+    [
+        (Result.of_text("xü"), 3),
+        (Result.of_data({"a": "ü"}), 2 * len('{"a":"ü"}'.encode())),
+        (Result(content=(Text(text="one"),), structured={"n": 1}), 3 + len('{"n":1}')),
+        (Result(content=(Text(text="one"), Text(text="a note", by_hub=True))), 3),
+        (Result.of_text("x" * 2000), 1000),
+        (Result(content=(Text(text="x" * 1000),), structured="x" * 998), 2000),
+        (Result(content=(Text(text="one"),), structured="x" * 2000), 3),
+    ],
+)
+def test_the_bytes_of_a_result_are_those_of_its_content_and_of_its_structure(result: Result, size: int) -> None:
+    assert outcome.settle(tool(max_result=1000), result)[1] == size
+
+
+def test_what_is_reserved_is_no_less_than_what_may_be_counted() -> None:
+    made = make_tool(None, {"function": "echo"}, kind="function", max_result=1000)
+    most = Result(content=(Text(text="x" * 1000),), structured="x" * 998)
+    assert outcome.settle(made, most)[1] == made.subject.most_bytes
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,8 @@ async def _execute(
     result = cleaned.result
     removed = {"removed": dict(cleaned.removed)} if cleaned.removed else None
     await _conclude(ready, job, outcome.of(result), result.reason, begun, removed)
-    return result, outcome.size(result)
+    # What a job gave beyond that is kept beside it, and no model gets it.
+    return result, min(cleaned.size, 2 * ready.tool.max_result)
 
 
 async def _killed(ready: Ready, begun: float | None = None) -> Refusal:
@@ -145,13 +146,19 @@ async def _attempt(ready: Ready, report: Report, run: running.Run | None, *, who
         result = Result.of_error(str(problem), problem.reason)
     except (Exception, SystemExit) as problem:  # or `sys.exit()` in a tool would end the process of all
         if deadline.expired():  # rather than a TimeoutError of the tool's own
-            return clean.Cleaned(result=_late(call.tool))
+            return _unclean(_late(call.tool))
         log.error("tool %s failed, call %s\n%s", call.tool.name, call.id, _places(problem))  # noqa: TRY400
         failed = f"{call.tool.name} failed inside the hub. It is logged as call {call.id}; an admin can look it up."
-        return clean.Cleaned(result=Result.of_error(failed, "internal_error"))
+        return _unclean(Result.of_error(failed, "internal_error"))
     cleaned = await clean.cleaned(call.tool, outcome.encodable(result), tenant_id=call.caller.tenant_id)
-    settled = outcome.settle(call.tool, cleaned.result, whole=whole, cleaned=cleaned.reshaped)
-    return clean.Cleaned(result=clean.labelled(call.tool, settled, cleaned.removed), removed=cleaned.removed)
+    settled, size = outcome.settle(call.tool, cleaned.result, whole=whole, cleaned=cleaned.reshaped)
+    told = clean.labelled(call.tool, settled, cleaned.removed)
+    return clean.Cleaned(result=told, removed=cleaned.removed, size=size)
+
+
+def _unclean(result: Result) -> clean.Cleaned:
+    """What the hub says itself, in which there is nothing to clean."""
+    return clean.Cleaned(result=result, size=outcome.size(result))
 
 
 def _places(problem: BaseException) -> str:

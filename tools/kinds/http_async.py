@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import orjson
 
-from lib import redact
 from lib.fetch import Inbound
 from tools.errors import Misconfigured, ToolError, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from tools.kinds.http_config import Asynchronous, Config, Method
 from tools.kinds.http_request import build, secrets_of, spellings_of
-from tools.kinds.http_response import Scrubber, acknowledgement, complaint, document, retry_after, search
+from tools.kinds.http_response import Scrubber, acknowledgement, complaint, document, quoted, retry_after, search
 from tools.kinds.http_send import send, understood
 from tools.values import Call, CalledBack, Result, Resumable
 
@@ -166,7 +165,7 @@ class _Work:
         if status in self.asynchronous.failed:
             why = f" It said: {said}" if said else ""
             raise UpstreamError(
-                f"The upstream could not finish it: its state is {redact.text(status)!r}.{why}\n"
+                f"The upstream could not finish it: its state is {quoted(status)!r}.{why}\n"
                 "Mend what it names and call again, or tell an admin of this tenant."
             )
         progress, total = self._found("progress", answer), self._found("total", answer)
@@ -223,7 +222,7 @@ class _Work:
 
     def _said(self, answer: Any) -> str:
         said = self._found("message", answer)
-        return redact.text(said) if isinstance(said, str) else ""
+        return quoted(said) if isinstance(said, str) else ""
 
 
 def _word(status: Any) -> str:

@@ -1,4 +1,5 @@
-"""From an answer to a Result, or to an error that teaches. Pure. Echoed credentials are taken out of both."""
+"""From an answer to a Result, or to an error that teaches. Pure. Echoed credentials are taken out of both; what stands
+for them is counted where results are cleaned."""
 
 import base64
 import math
@@ -16,6 +17,7 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
 from lib import redact
+from lib.detect.known import STAND_IN
 from lib.fetch import Inbound
 from tools.errors import Misconfigured, ToolError, UpstreamError, UpstreamUnavailable
 from tools.kinds.http_config import SAFE_METHODS, Config, Failure
@@ -43,7 +45,7 @@ class Scrubber:
 
     def text(self, text: str) -> str:
         for secret in self.secrets:
-            text = text.replace(secret, redact.HIDDEN)
+            text = text.replace(secret, STAND_IN)
         return text
 
     def value(self, value: Any) -> Any:
@@ -67,7 +69,7 @@ class Scrubber:
         if isinstance(value, dict):
             return {self.text(name): self._walked(item) for name, item in value.items()}
         if type(value) in {int, float} and str(value) in self.secrets:
-            return redact.HIDDEN
+            return STAND_IN
         return value
 
 
@@ -213,10 +215,21 @@ def _said(inbound: Inbound, scrubber: Scrubber, hidden: frozenset[str]) -> str:
     try:
         value = scrubber.value(orjson.loads(inbound.body))
     except orjson.JSONDecodeError:
-        return redact.text(scrubber.text(_text(inbound)).strip())
+        return quoted(scrubber.text(_text(inbound)).strip())
     said = redact.preview(_message_in(value), hidden=hidden)
     text = said if isinstance(said, str) else orjson.dumps(said).decode()
-    return text if len(text) <= _MOST_SAID else f"{text[:_MOST_SAID]}…"
+    return _counted(text if len(text) <= _MOST_SAID else f"{text[:_MOST_SAID]}…")
+
+
+def quoted(said: str) -> str:
+    """The beginning of what an upstream said, for an error."""
+    return _counted(redact.text(said))
+
+
+def _counted(shown: str) -> str:
+    """What was taken out by its shape or the name of its field is counted like the credentials; so is what the
+    upstream itself gave as such."""
+    return shown.replace(redact.HIDDEN, STAND_IN)
 
 
 def _message_in(value: Any) -> Any:

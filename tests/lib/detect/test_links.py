@@ -1,6 +1,8 @@
 """Links and active content: which hosts are meant, what runs or loads something, and what is harmless."""
 # ruff: noqa: RUF001 - looking alike is what they are here for
 
+import json
+
 import pytest
 
 from lib.detect import active, links
@@ -20,6 +22,38 @@ OUTSIDE = [
     "www.evil.example/x",
     "ftp://evil.example/x",
     "https://127.0.0.1:8080/",
+    "http://[2001:db8::9]/x",
+    "https:evil.example/x",
+    "https&#58;//evil.example/x",
+    "https&colon;&sol;&sol;evil.example/x",
+    "".join(f"&#{ord(char)};" for char in "https://evil.example") + "/x",
+]
+TARGETS_OUTSIDE = [
+    "//evil.example/?d=1",
+    "////evil.example/",
+    "/\\evil.example",
+    "https:evil.example/x",
+    "https&#58;//evil.example/",
+    "h&#116;tps://evil.example/",
+    "&#x2F;&#47;evil.example",
+    "mailto:anna@evil.example?body=x",
+    "mailto:anna@acme.example?bcc=mallory%40evil.example",
+    "slack://channel?team=T1",
+    "slack://?team=T1",
+    "vscode:extension/evil",
+]
+TARGETS_INSIDE = [
+    "/guide",
+    "#top",
+    "?page=2&amp;sort=name",
+    "../images/a.png",
+    "//cdn.acme.example/x",
+    "https:acme.example/x",
+    "https&#58;//acme.example/",
+    "mailto:anna@acme.example?subject=x",
+    "tel:+49301234567",
+    "cid:logo@mail.example",
+    "data:image/png;base64,AAAA",
 ]
 INSIDE = [
     "https://acme.example",
@@ -30,6 +64,7 @@ INSIDE = [
     "https://xn--bcher-kva.example/",
     "at 10:30, http is a protocol",
     "C:\\Users\\anna",
+    "http:server.port",
 ]
 ACTIVE = {
     "a script": ("a <script>alert(1)</script> b", "a [active content removed] b"),
@@ -80,6 +115,52 @@ def test_a_link_to_an_allowed_host_stays(link: str) -> None:
     text = f"See {link}, please."
     assert not links.leads_outside(text, ALLOWED)
     assert links.without_links(text, ALLOWED, mark=False) == (text, 0)
+
+
+WRITTEN = ["[x]({})", "[x](<{}>)", "<a class=y href='{}'>x</a>", '<a href = "{}">x</a>', "<a href={}>x</a>"]
+"""Where a link has a target."""
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+@pytest.mark.parametrize("target", TARGETS_OUTSIDE)
+def test_a_target_that_leads_outside_is_marked_or_taken_out(target: str, written: str) -> None:
+    text = f"See {written.format(target)}, please."
+    assert links.leads_outside(text, ALLOWED)
+    assert links.leads_outside(json.dumps({"a": [text]}), ALLOWED)
+    assert links.without_links(text, ALLOWED, mark=True) == (text.replace(target, f"{target} [outside link]"), 1)
+    shown, count = links.without_links(text, ALLOWED, mark=False)
+    assert (count, target in shown, "[link removed: " in shown) == (1, False, True)
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+@pytest.mark.parametrize("target", TARGETS_INSIDE)
+def test_a_target_that_stays_inside_stays(target: str, written: str) -> None:
+    text = f"See {written.format(target)}, please."
+    assert links.without_links(text, ALLOWED, mark=True) == (text, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("[r]: //evil.example/x", "[r]: //evil.example/x [outside link]"),
+        ("<mailto:a@evil.example?body=x>", "<mailto:a@evil.example?body=x [outside link]>"),
+        ("<tg://resolve?domain=x>", "<tg://resolve?domain=x [outside link]>"),
+        ("<a href='/\t/evil.example'>", "<a href='/\t/evil.example [outside link]'>"),
+        ("<a href='ht\ntps://evil.example'>", "<a href='ht\ntps://evil.example [outside link]'>"),
+        (r'{"a":"<a href=\"//evil.example\">"}', r'{"a":"<a href=\"//evil.example [outside link]\">"}'),
+    ],
+)
+def test_other_ways_to_write_a_target_are_known(text: str, left: str) -> None:
+    assert links.leads_outside(text, ALLOWED)
+    assert links.without_links(text, ALLOWED, mark=True) == (left, 1)
+
+
+@pytest.mark.parametrize(
+    "removed", ["[secret removed]", "[IP address removed]", "[email removed]", "[image removed: a picture]"]
+)
+def test_what_an_earlier_step_wrote_is_part_of_the_link(removed: str) -> None:
+    for url in (f"https://{removed}/x", f"https://evil.example/?a={removed}&b=1", f"https://evil.example/{removed}"):
+        assert links.without_links(f"See {url}.", ALLOWED, mark=True) == (f"See {url} [outside link].", 1)
 
 
 @pytest.mark.parametrize("name", ACTIVE)

@@ -36,6 +36,9 @@ HITS = {
     "a password somebody thought up": "password: hunter2xyz",
     "a connection string": "Server=db;User=me;Password=Tr0ub4dor+3;",
     "32 hexadecimal digits": "api_key = 5f4dcc3b5aa765d61d8327deb882cf99",
+    "40 hexadecimal digits": "api_key = 5f4dcc3b5aa765d61d8327deb882cf99a1b2c3d4",
+    "without a sign": "token 5f4dcc3b5aa765d61d8327deb882cf99a1b2c3d4",
+    "without a sign, in words": "The secret is `5f4dcc3b5aa765d61d8327deb882cf99`",
     "in a sentence": f"The token for the staging machine is {BODY}, do not lose it.",
 }
 MISSES = [
@@ -51,6 +54,11 @@ MISSES = [
     '"key_id": "a1b2c3d4e5f6a7b8c9d0e1f2"',
     "the key account is 123e4567-e89b-12d3-a456-426614174000",
     "the key commit is 5f4dcc3b5aa765d61d8327deb882cf9912345678",
+    "token commit 5f4dcc3b5aa765d61d8327deb882cf99a1b2c3d4",
+    "page token 5f4dcc3b5aa765d61d8327deb882cf99a1b2c3d4",
+    "cache key 5f4dcc3b5aa765d61d8327deb882cf99a1b2c3d4",
+    f"drive file {BODY}",
+    f"[secret removed] and then {BODY}",
     "token sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     f"The picture: data:image/png;base64,{BODY * 20}",
     "the secret of customer-support-escalation-policy-2024 is patience",
@@ -116,6 +124,9 @@ SPELLED: dict[str, Callable[[str], str]] = {
     "in a path": quote,
     "in a form": quote_plus,
     "in HTML": html.escape,
+    "in capitals": str.upper,
+    "in small letters": str.lower,
+    "in capital hex": lambda secret: secret.encode().hex().upper(),
     "in hex": lambda secret: secret.encode().hex(),
     "in base64": lambda secret: base64.b64encode(secret.encode()).decode(),
     "in URL-safe base64": lambda secret: base64.urlsafe_b64encode(secret.encode()).decode(),
@@ -138,6 +149,10 @@ def test_a_known_secret_is_found_however_it_is_spelled(spelled: str) -> None:
 @pytest.mark.parametrize("secret", ["short", "everyday", ""])
 def test_a_known_secret_that_may_be_a_word_is_not_looked_for(secret: str) -> None:
     assert Known([secret]).without(f"an {secret} word") == (f"an {secret} word", 0)
+
+
+def test_a_known_secret_without_digits_is_looked_for_only_as_it_is_written() -> None:
+    assert Known(["Administrator"]).without("an administrator") == ("an administrator", 0)
 
 
 def test_a_short_known_secret_is_found_as_a_word_of_its_own() -> None:

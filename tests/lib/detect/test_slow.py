@@ -64,7 +64,7 @@ TEXTS: dict[Callable[[str], None], list[str]] = {
     ],
     for_links: [
         "<script>", "<", "<a ", '<a "', "![", "![a](", "](", "<a onx=", "http://", "javascript:", "a=b ", "url(",
-        "[a]:",
+        "[a]:", "](//", 'href="', "href=", "<mailto:", "https&#58;", "https:a.", "[a removed: ", "](&", "http://[a ",
     ],
     for_personal_data: ["1", "1 ", "a@", "a.b@", "AB12", "1:", "1.", "1-", "0123 "],
     for_disguise: [
