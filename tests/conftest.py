@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 
+import hypothesis
 import pytest
 
 from tests import database
@@ -43,6 +44,12 @@ def _set_the_stage() -> None:
 
 
 _set_the_stage()
+
+# How long an example takes says more of what else the machine does.
+hypothesis.settings.register_profile(
+    "untimed", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_xdist_auto_num_workers() -> int:
