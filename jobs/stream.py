@@ -105,6 +105,8 @@ class _Stream:
         the credential was looked at again."""
         while True:
             event = await news.get(PING)
+            if event is not None and event.kind == "ending":
+                return
             told = event is not None and event.kind not in ("progress", "log")
             if told or time.monotonic() - self._admitted > ADMIT_AGAIN:
                 await self._admit_again()

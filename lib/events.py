@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 CHANNEL = "mcphub"
 
-Kind = Literal["state", "progress", "cancel", "log", "lists", "called", "kill", "resync"]
+Kind = Literal["state", "progress", "cancel", "log", "lists", "called", "kill", "resync", "ending"]
 
 NO_JOB = uuid.UUID(int=0)
 """What is watched, and named, by news of a whole tenant: `lists`, its list of tools has changed."""
@@ -39,7 +39,7 @@ LOG_MESSAGE = 1000
 """The same for a `log`; Postgres takes 8,000 bytes in all, and JSON may need six for a character."""
 KEPT = 64
 """How much news waits for one watcher that is busy."""
-_KINDS = frozenset(get_args(Kind)) - {"resync"}
+_KINDS = frozenset(get_args(Kind)) - {"resync", "ending"}
 _DROPPABLE = frozenset({"progress", "log"})
 _AT_ONCE = 200
 _ROOM = 2000
@@ -59,7 +59,8 @@ class Event:
     state: for `state`, what it is now. progress, total, message: for `progress`. level, message: for `log`.
     `called`: its upstream called back, which only who runs it hears. `kill`: something was switched off, or on again;
     state names what sort of thing. Who watches a job of its tenant hears it as a `resync`, as what they may still see
-    has to be looked at anew. `resync`: something may have been missed, of anything that is watched.
+    has to be looked at anew. `resync`: something may have been missed, of anything that is watched. `ending`: this
+    process is to end, which a stream that has no end of its own must not keep it from.
     """
 
     tenant_id: int
@@ -116,6 +117,9 @@ class Events:
     def _resync(self) -> None:
         self._tell(Event(tenant_id=self._tenant_id, job_id=NO_JOB, kind="resync"))
 
+    def _end(self) -> None:
+        self._tell(Event(tenant_id=self._tenant_id, job_id=NO_JOB, kind="ending"))
+
 
 class _Bus:
     """The listener of one event loop, and who waits on it."""
@@ -124,10 +128,19 @@ class _Bus:
         self._watchers: dict[tuple[int, uuid.UUID], set[Events]] = {}
         self._outgoing: Batch[Event, None] = Batch(self._send, most=_AT_ONCE, room=_ROOM)
         self._silent_until = 0.0
+        self._ending = False
         self.listening = asyncio.Event()
 
     def add(self, events: Events, key: tuple[int, uuid.UUID]) -> None:
         self._watchers.setdefault(key, set()).add(events)
+        if self._ending:
+            events._end()
+
+    def end(self) -> None:
+        """Tell every watcher, also those to come, that the process is to end."""
+        self._ending = True
+        for watcher in set().union(*self._watchers.values()):
+            watcher._end()
 
     def remove(self, events: Events, key: tuple[int, uuid.UUID]) -> None:
         watching = self._watchers[key]
@@ -218,6 +231,12 @@ async def open_bus() -> AsyncIterator[None]:
         await bus.drain()
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)
+
+
+def end() -> None:
+    """Tell whoever watches on the running event loop that the process is to end, if anybody does or can."""
+    if (bus := _buses.get(asyncio.get_running_loop())) is not None:
+        bus.end()
 
 
 async def publish(event: Event) -> None:

@@ -5,11 +5,16 @@ Owns the lifespan.
 Start it with: uvicorn mcphub.asgi:app --loop uvloop --http httptools
 """
 
+import asyncio
 import gc
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import django
@@ -21,6 +26,7 @@ django.setup()
 
 from gateway.door import door  # noqa: E402 - needs the apps to be loaded
 from jobs.stream import stream  # noqa: E402
+from lib import events  # noqa: E402
 from mcphub.lifespan import lifespan  # noqa: E402
 
 log = logging.getLogger(__name__)
@@ -113,14 +119,43 @@ async def _live(receive: Receive, send: Send) -> None:
     try:
         async with lifespan():
             _settle_memory()
-            await send({"type": "lifespan.startup.complete"})
-            phase, failure = "shutdown", "the hub could not shut down cleanly"
-            await receive()
+            with _streams_end():
+                await send({"type": "lifespan.startup.complete"})
+                phase, failure = "shutdown", "the hub could not shut down cleanly"
+                await receive()
     except Exception as problem:
         log.exception(failure)
         await send({"type": f"lifespan.{phase}.failed", "message": str(problem)})
         return
     await send({"type": "lifespan.shutdown.complete"})
+
+
+@contextmanager
+def _streams_end() -> Iterator[None]:
+    """Have open streams end when the process is asked to: a server waits for all that is open before it says so here.
+
+    Heard beside the server's own handlers, which a server that was started in the main thread has set by now.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def heard(signum: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(events.end)
+        theirs[signum](signum, frame)
+
+    found = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
+    theirs: dict[int, Callable[[int, FrameType | None], Any]] = {
+        signum: handler for signum, handler in found.items() if callable(handler)
+    }
+    for signum in theirs:
+        signal.signal(signum, heard)
+    try:
+        yield
+    finally:
+        for signum, handler in theirs.items():
+            signal.signal(signum, handler)
 
 
 def _settle_memory() -> None:
