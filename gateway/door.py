@@ -1,7 +1,7 @@
 """The door: HTTP at `/t/<slug>/mcp`. Lets in or turns away, then hands each JSON-RPC message to the SDK.
 
-MCP basic/transports (Streamable HTTP) for every revision from 2025-03-26 to 2026-07-28, without sessions: each request
-carries what it needs, so any worker serves any request.
+MCP basic/transports (Streamable HTTP) for every revision from 2025-03-26 to 2026-07-28, with nothing kept between
+requests: each carries what it needs, so any worker serves any request.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from mcp.server.models import InitializationOptions
 from access import challenge, turned_away
 from access.admit import Door, Stopped, admit
 from access.head import Head
-from gateway import listen, lists, request, running, server, tasks, tool_calls, translate, wire
+from gateway import listen, lists, request, running, server, session, tasks, tool_calls, translate, wire
 from gateway.errors import INTERNAL_ERROR, INVALID_REQUEST, UNAVAILABLE, Fault
 from gateway.reply import Headers, Receive, Reply, Send
 from gateway.visit import Visit
@@ -42,21 +42,13 @@ async def door(scope: MutableMapping[str, Any], receive: Receive, send: Send, sl
             await _send(send, 204, b"", [*cors, *_preflight(head)])
             return
         entered = await _enter(head, slug)
-        _check_method(head)
+        if head.method != "POST":
+            await _hear(entered, head, receive, send, cors)
+            return
         body = await request.read_body(head, receive)
         await _answer(entered, head, body, receive, send, cors)
     except Exception as problem:
         await _send_fault(send, _fault_of(problem, slug), cors)
-
-
-def _check_method(head: Head) -> None:
-    if head.method != "POST":
-        raise Fault(
-            code=INVALID_REQUEST,
-            message="This endpoint takes POST; it keeps no sessions and offers no stream of its own.",
-            status=405,
-            headers={"Allow": "POST"},
-        )
 
 
 async def _enter(head: Head, slug: str) -> tuple[Caller, Catalog]:
@@ -91,14 +83,25 @@ async def _unauthorized(found: Door, head: Head, *, presented: bool) -> Fault:
     )
 
 
-async def _answer(
-    entered: tuple[Caller, Catalog], head: Head, body: Any, receive: Receive, send: Send, cors: Headers
-) -> None:
-    version = request.era_of(head, body)
-    cancels = version is None or _only_waits(body)
-    reply = Reply(receive, send, extra=cors, streaming=head.streaming, cancels=cancels)
+async def _hear(entered: tuple[Caller, Catalog], head: Head, receive: Receive, send: Send, cors: Headers) -> None:
+    """The stream that hosts of older revisions open by GET. Once it is open, whatever goes wrong just ends it."""
+    version = listen.heard_in(head)
+    reply = Reply(receive, send, extra=cors, streaming=True, cancels=True)
+    visit = _visit(entered, head, reply)
+    with reply:
+        try:
+            await listen.hear(visit, version, reply)
+        except Exception as problem:
+            fault = _fault_of(problem, visit.caller.tenant_slug)
+            if not reply.started:
+                await _finish_fault(reply, visit, fault, None)
+                return
+    await reply.end()
+
+
+def _visit(entered: tuple[Caller, Catalog], head: Head, reply: Reply) -> Visit:
     caller, offered = entered
-    visit = Visit(
+    return Visit(
         caller=caller,
         catalog=offered,
         headers=head.headers,
@@ -106,6 +109,15 @@ async def _answer(
         notify=reply.notify,
         secret=head.secret,
     )
+
+
+async def _answer(
+    entered: tuple[Caller, Catalog], head: Head, body: Any, receive: Receive, send: Send, cors: Headers
+) -> None:
+    version = request.era_of(head, body)
+    cancels = version is None or _only_waits(body)
+    reply = Reply(receive, send, extra=cors, streaming=head.streaming, cancels=cancels)
+    visit = _visit(entered, head, reply)
     with reply:
         batch = request.messages(body, version)
         if batch is not None:
@@ -119,7 +131,8 @@ async def _answer(
             fault = _fault_of(problem, visit.caller.tenant_slug)
             await _finish_fault(reply, visit, fault, request.id_of(body))
             return
-        await _finish(reply, answer)
+        begun = version is not None and answer is not None and body["method"] == "initialize"
+        await _finish(reply, answer, session.given(visit, body["params"].get("protocolVersion")) if begun else None)
     if reply.scope.cancelled_caught:
         await reply.end(unanswered=True)
 
@@ -221,12 +234,12 @@ def _response(request_id: Any, result: bytes) -> bytes:
     return b'{"jsonrpc":"2.0","id":' + orjson.dumps(request_id) + b',"result":' + result + b"}"
 
 
-async def _finish(reply: Reply, answer: bytes | None) -> None:
+async def _finish(reply: Reply, answer: bytes | None, headers: Headers | None = None) -> None:
     """Notifications and responses are accepted with 202 and no body."""
     if answer is None:
         await reply.end()
     else:
-        await reply.finish(answer)
+        await reply.finish(answer, headers=headers)
 
 
 async def _finish_fault(reply: Reply, visit: Visit, fault: Fault, request_id: Any) -> None:

@@ -56,6 +56,17 @@ class Reply:
             self._watcher.cancel()
         return self.scope.__exit__(kind, problem, trace)
 
+    @property
+    def started(self) -> bool:
+        """Whether the answer is a stream by now, so that its status can no longer be chosen."""
+        return self._started
+
+    async def open(self) -> None:
+        """Begin the stream, with a comment, so that the client sees that it is open."""
+        async with self._turn:
+            await self._begin_stream()
+            await self._write(b": open\r\n\r\n", more=True)
+
     async def notify(self, message: dict[str, Any]) -> None:
         """Send a notification on the request's own stream, which commits the answer to being a stream."""
         if self._streaming:

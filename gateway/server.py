@@ -66,7 +66,7 @@ def identity(catalog: Catalog, *, asked: str | None = None) -> InitializationOpt
 
     asked: the revision that an `initialize` asks for; what is not served gets the newest of its era.
     """
-    core = asked is not None and (asked == CORE or asked not in HANDSHAKE)
+    core = asked is not None and agreed(asked) == CORE
     kept = catalog.renderings.get(("identity", core))
     if kept is None:
         kept = catalog.renderings["identity", core] = InitializationOptions(
@@ -79,14 +79,25 @@ def identity(catalog: Catalog, *, asked: str | None = None) -> InitializationOpt
     return kept
 
 
+def agreed(asked: str) -> str:
+    """The revision that comes of an `initialize` which asks for this one."""
+    return asked if asked in HANDSHAKE else CORE
+
+
+def listed(visit: Visit, version: str) -> bytes:
+    """What whoever visits is shown by tools/list."""
+    return lists.rendered(visit, version, identity(visit.catalog))
+
+
 def _capabilities(version: str | None) -> types.ServerCapabilities:
     """What is served in that revision; None: in one without tasks."""
     if version in MODERN:
         served = server().get_capabilities(protocol_version=version, extensions={EXTENSION: {}})
-        # `gateway.listen` tells of changes, which the SDK does not know of.
-        return served.model_copy(update={"tools": types.ToolsCapability(list_changed=True)})
-    served = server().get_capabilities(NotificationOptions())
-    return served.model_copy(update={"tasks": _CORE_TASKS}) if version == CORE else served
+    else:
+        served = server().get_capabilities(NotificationOptions())
+    # `gateway.listen` tells of changes, which the SDK does not know of.
+    ours: dict[str, Any] = {"tools": types.ToolsCapability(list_changed=True)}
+    return served.model_copy(update=ours | ({"tasks": _CORE_TASKS} if version == CORE else {}))
 
 
 def _visit(ctx: Ctx) -> Visit:

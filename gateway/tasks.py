@@ -56,9 +56,9 @@ def look(caller: Caller, tasks: int = 1) -> None:
 
 
 @contextmanager
-def wait(caller: Caller) -> Iterator[None]:
+def wait(caller: Caller, sort: following.Sort = "jobs") -> Iterator[None]:
     """One more request of the caller's that waits, until the end of the block; the Fault (429) when it is too many."""
-    with following.wait(caller) as refused:
+    with following.wait(caller, sort) as refused:
         if refused is not None:
             raise translate.fault(refused, TOO_MUCH, 429)
         yield

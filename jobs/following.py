@@ -1,4 +1,5 @@
 """How much following one member may do in this process: waits that are open at once, and looks at jobs a minute.
+What listens to the list of tools alone has places of its own, as hosts of older revisions open such streams unasked.
 
 Calls are charged to the limits of their tenant; following what becomes of them is not, and must not be a way to keep
 the hub busy. All of it is counted in memory, so that a refusal costs Postgres nothing. Of one event loop, as its news.
@@ -9,6 +10,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from django.conf import settings
 
@@ -20,25 +22,27 @@ RETRY_WAITING = 5.0
 _MINUTE = 60.0
 
 _Member = tuple[int, int]
-_waits: Counter[_Member] = Counter()
+Sort = Literal["jobs", "tools"]
+"""What is waited for."""
+_waits: Counter[tuple[_Member, Sort]] = Counter()
 _ahead: OrderedDict[_Member, float] = OrderedDict()
 """The theoretical arrival time of each member's next look, as in `policy.take`; who looked last comes last."""
 
 
 @contextmanager
-def wait(caller: Caller) -> Iterator[Refusal | None]:
+def wait(caller: Caller, sort: Sort = "jobs") -> Iterator[Refusal | None]:
     """One more wait of this member's, until the end of the block; the Refusal when they have as many as they may."""
-    member = _member(caller)
-    if _waits[member] >= settings.JOBS_WAITS:
-        yield _too_many_waits()
+    place = _member(caller), sort
+    if _waits[place] >= settings.JOBS_WAITS:
+        yield _too_many_waits(sort)
         return
-    _waits[member] += 1
+    _waits[place] += 1
     try:
         yield None
     finally:
-        _waits[member] -= 1
-        if not _waits[member]:
-            del _waits[member]
+        _waits[place] -= 1
+        if not _waits[place]:
+            del _waits[place]
 
 
 def look(caller: Caller, jobs: int = 1) -> Refusal | None:
@@ -63,11 +67,16 @@ def _member(caller: Caller) -> _Member:
     return caller.tenant_id, caller.member_id
 
 
-def _too_many_waits() -> Refusal:
+def _too_many_waits(sort: Sort) -> Refusal:
+    said = {
+        "jobs": "requests of this member wait for jobs here, which is as many as may. "
+        "Let one of them end, or ask how the job is without waiting.",
+        "tools": "streams of this member listen to the list of tools here, which is as many as may. "
+        "Let one of them end, or list the tools now and then.",
+    }
     return Refusal(
         reason="too_many_waits",
-        message=f"{settings.JOBS_WAITS} requests of this member wait for jobs here, which is as many as may. "
-        "Let one of them end, or ask how the job is without waiting.",
+        message=f"{settings.JOBS_WAITS} {said[sort]}",
         retryable=True,
         retry_after=RETRY_WAITING,
     )

@@ -15,7 +15,7 @@ PROMPTS: Final = "The hub serves no prompts yet."
 REQUIRED_CAPABILITY: Final = "A tool cannot name a client capability it needs yet; -32021 is for tasks alone."
 RESOURCES: Final = "The hub serves no resources yet."
 SAMPLING: Final = "A tool cannot ask the client's model yet."
-SESSIONS: Final = "The hub keeps no sessions yet."
+SESSIONS: Final = "The hub keeps nothing of a session yet."
 
 PROMPT_SCENARIOS: Final = {
     "prompts-get-embedded-resource": PROMPTS,
@@ -38,19 +38,17 @@ SINCE_2025_06_18: Final = {
     **SERVED_LATER,
     "resources-subscribe": RESOURCES,
     "resources-unsubscribe": RESOURCES,
-    "server-session-lifecycle:nothing-exercised": SESSIONS,
     "tools-call-elicitation": ELICITATION,
     "tools-call-sampling": SAMPLING,
 }
 
 EXCEPTIONS: Final[dict[str, dict[str, str]]] = {
-    "2025-03-26": {"server-session-lifecycle:nothing-exercised": SESSIONS},
+    "2025-03-26": {},
     "2025-06-18": SINCE_2025_06_18,
     "2025-11-25": {
         **SINCE_2025_06_18,
         "elicitation-sep1034-defaults": ELICITATION,
         "elicitation-sep1330-enums": ELICITATION,
-        "server-sse-multiple-streams": SESSIONS,
         "server-sse-polling": SESSIONS,
     },
     "2026-07-28": {

@@ -113,6 +113,7 @@ class Frames:
     """The messages of a stream, as they come."""
 
     def __init__(self) -> None:
+        self.comments: queue.Queue[str] = queue.Queue()
         self._came: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
     def put(self, frame: dict[str, Any] | None) -> None:
@@ -144,6 +145,30 @@ def streaming(host: Host, method: str, params: dict[str, Any], **headers: str) -
     body = {"jsonrpc": "2.0", "id": "stream", "method": method, "params": host._params(params)}
     sent = {**host.headers(), **host._routing(method, params), **headers}
     sent = {name.replace("_", "-"): value for name, value in sent.items()}
+    with _reading("POST", host.url, json=body, headers=sent) as frames:
+        yield frames
+
+
+@contextlib.contextmanager
+def hearing(host: Host, **headers: str) -> Iterator[Frames]:
+    """The stream that a host of an older revision opens by GET, once it is open; without other headers, right after it
+    has initialized."""
+    sent = host.headers() | {"accept": "text/event-stream"}
+    sent |= {name.replace("_", "-"): value for name, value in (headers or {"mcp_session_id": session(host)}).items()}
+    with _reading("GET", host.url, headers=sent) as frames:
+        assert frames.comments.get(timeout=SOON) == ": open"
+        yield frames
+
+
+def session(host: Host) -> str:
+    """The id that initialize gives out."""
+    client = {"name": "test-host", "version": "1"}
+    params = {"protocolVersion": host.revision, "capabilities": {}, "clientInfo": client}
+    return host.request("initialize", params).headers["mcp-session-id"]
+
+
+@contextlib.contextmanager
+def _reading(method: str, url: str, **request: Any) -> Iterator[Frames]:
     frames = Frames()
 
     def read(lines: Iterator[str]) -> None:
@@ -151,19 +176,21 @@ def streaming(host: Host, method: str, params: dict[str, Any], **headers: str) -
             for line in lines:
                 if line.startswith("data: "):
                     frames.put(json.loads(line[6:]))
+                elif line.startswith(":"):
+                    frames.comments.put(line)
         frames.put(None)
 
-    def request() -> None:
+    def ask() -> None:
         with (
             contextlib.suppress(httpx2.HTTPError, httpx2.StreamError),
             httpx2.Client(timeout=30) as client,
-            client.stream("POST", host.url, json=body, headers=sent) as response,
+            client.stream(method, url, **request) as response,
         ):
             opened.put(response.extensions["network_stream"].get_extra_info("socket"))
             read(response.iter_lines())
 
     opened: queue.Queue[socket.socket] = queue.Queue()
-    reader = threading.Thread(target=request)
+    reader = threading.Thread(target=ask)
     reader.start()
     try:
         yield frames

@@ -6,13 +6,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.gateway.following import UNDECLARED, lasting, listening, start
+from tests.gateway.following import UNDECLARED, hearing, lasting, listening, start
 from tests.host import Answer
 from tests.jobs.test_stream import frames
 from tests.oversight.scene import HELD, Scene
 from tests.waiting import until
 
 SOON = 10.0
+OLDER = "2025-11-25"
 
 
 @pytest.mark.parametrize("sort", HELD)
@@ -33,6 +34,20 @@ def test_a_stream_hears_that_the_list_has_changed(scene: Scene, sort: str, worke
         with scene.thrown(sort):
             assert told.told()[0] == "notifications/tools/list_changed"
         assert told.told()[0] == "notifications/tools/list_changed"
+
+
+@pytest.mark.parametrize("sort", HELD)
+def test_a_stream_of_an_older_revision_ends_as_well_and_tells_nothing(scene: Scene, sort: str) -> None:
+    with hearing(scene.host(1, OLDER)) as told, scene.thrown(sort):
+        until(lambda: told.all() == [None], within=SOON)
+
+
+@pytest.mark.parametrize("sort", ["tool", "connection"])
+def test_a_stream_of_an_older_revision_hears_it_too(scene: Scene, sort: str) -> None:
+    with hearing(scene.host(1, OLDER)) as told:
+        with scene.thrown(sort):
+            assert told.next()["method"] == "notifications/tools/list_changed"
+        assert told.next()["method"] == "notifications/tools/list_changed"
 
 
 @pytest.mark.parametrize("sort", HELD)
