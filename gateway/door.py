@@ -75,12 +75,11 @@ async def _unauthorized(found: Door, head: Head, *, presented: bool) -> Fault:
     if presented:
         await turned_away.record_unknown(found, head.address)
     wanted = await working_scopes(found.tenant_id, found.catalog_version)
-    return Fault(
-        code=INVALID_REQUEST,
-        message="The credential is not valid here." if presented else "Send a credential as Authorization: Bearer.",
-        status=401,
-        headers={"WWW-Authenticate": challenge.unauthorized(found.slug, wanted, presented=presented)},
-    )
+    reason = "unknown_credential" if presented else "no_credential"
+    says = "The credential is not valid here." if presented else "Send a credential as Authorization: Bearer."
+    fault = translate.fault(Refusal(reason=reason, message=says), INVALID_REQUEST, 401)
+    fault.headers["WWW-Authenticate"] = challenge.unauthorized(found.slug, wanted, presented=presented)
+    return fault
 
 
 async def _hear(entered: tuple[Caller, Catalog], head: Head, receive: Receive, send: Send, cors: Headers) -> None:

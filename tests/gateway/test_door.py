@@ -46,6 +46,8 @@ def test_without_a_credential_the_challenge_says_where_and_what_to_ask_for(
         'scope="tickets.read tickets.write"'
     )
     assert answer.headers["content-type"] == "application/json"
+    if method != "HEAD":
+        assert answer.json()["error"]["data"] == {"reason": "no_credential", "retryable": False}
 
 
 @METHODS
@@ -56,6 +58,8 @@ def test_a_wrong_credential_is_called_so(hub: list[str], cast: Cast, client: htt
         'Bearer error="invalid_token", error_description="The credential is not valid here.", '
         f'resource_metadata="{hub[0]}/.well-known/oauth-protected-resource/t/{cast.acme.slug}/mcp"'
     )
+    if method != "HEAD":
+        assert answer.json()["error"]["data"] == {"reason": "unknown_credential", "retryable": False}
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "bearer", "Basic dTpw", "Digest x=1"])
