@@ -39,6 +39,8 @@ STRONGER: dict[str, tuple[dict[str, Any], str]] = {
     "goes elsewhere": ({"connection": "https://other.example/v1"}, "now sends to other.example"),
 }
 """What a version may gain over one that only reads, and how that is told."""
+OPEN = {"name": "open", "effect": "allow"}
+"""So that the consent alone is why somebody is asked."""
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Scene:
 def scene(cast: Cast, hub: list[str], tmp_path: Path) -> Scene:
     cast.scopes(cast.acme, {WRITE: "Write notes"})
     cast.tool(cast.acme, "note", scopes=[WRITE], open_world=False)
-    govern(cast, {"name": "open", "effect": "allow"})  # so that the consent alone is why somebody is asked
+    govern(cast, OPEN)
     ask = asking(cast)
     ask.allow(WRITE)
     return Scene(cast, ask, hub, tmp_path / "notes")
@@ -106,10 +108,19 @@ def test_a_tool_that_gained_power_asks_whoever_let_a_program_use_it_and_no_key(s
     change, said = STRONGER[gained]
     assert [asked(scene.app()), asked(scene.app(1)), asked(scene.key())] == ["", "", ""]
     scene.republish(**change)
+    govern(scene.cast, OPEN)  # which lets nothing destroy that was not live when it was published
     for worker in (0, 1):
         why = asked(scene.app(worker))
         assert why.startswith(f"note can do more than was agreed to: it {said}.")
         assert APPS in why
+    assert asked(scene.key()) == ""
+
+
+def test_a_rule_for_all_tools_lets_none_destroy_that_has_come_to_it_since(scene: Scene) -> None:
+    assert asked(scene.key()) == ""
+    scene.republish(**STRONGER["destroys"][0])
+    assert scene.key().call().result["resultType"] == "input_required"
+    govern(scene.cast, OPEN)
     assert asked(scene.key()) == ""
 
 
@@ -140,6 +151,7 @@ def test_the_host_that_was_let_in_does_not_answer_for_its_person_that_a_tool_may
 
 def test_what_is_agreed_to_on_connected_apps_runs_again_on_every_worker(scene: Scene) -> None:
     scene.republish(**STRONGER["destroys"][0])
+    govern(scene.cast, OPEN)
     assert asked(scene.app(1)) != ""
     page = scene.apps()
     said = words(page)
@@ -165,10 +177,10 @@ def test_a_secret_tool_is_not_named_whatever_it_gained(scene: Scene) -> None:
     scene.republish(**STRONGER["destroys"][0])
     page = scene.apps()
     hush = {"name": "hush", "effect": "deny", "secret": True, "what": {"tools": ["note"]}, "who": {"roles": ["user"]}}
-    govern(scene.cast, {"name": "open", "effect": "allow"}, {**hush, "priority": 200})
+    govern(scene.cast, OPEN, {**hush, "priority": 200})
     assert "note" not in words(scene.apps()).split("It may")[0]
     assert "Nothing was agreed to" in words(scene.agree(page).content.decode())
-    govern(scene.cast, {"name": "open", "effect": "allow"})
+    govern(scene.cast, OPEN)
     assert asked(scene.app()) != ""
 
 
