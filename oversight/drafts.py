@@ -232,7 +232,7 @@ def askers(tenant: Tenant, rules: Iterable[Spec], bound: Mapping[str, str], live
     before = map(readable, live.rules) if live else ()
     same = [rule for rule in before if rule is not None and not _revived(rule, bound, live.pins if live else {})]
     found = AccessRequest.objects.filter(
-        tenant=tenant, pk__in={number for rule in rules if rule not in same and (number := granted_by(rule))}
+        tenant=tenant, pk__in={number for rule in rules if (number := granted_by(rule)) and rule not in same}
     )
     return dict(found.values_list("member__user", "tool"))
 

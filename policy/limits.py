@@ -8,7 +8,7 @@ from policy.models import Counts
 from policy.values import Subject
 from tenants.caller import Caller
 
-_MOST_KEPT: Final = 2048
+_MOST_KEPT: Final = 256
 _REPEATS: Final = Counts.REPEATS.value
 
 

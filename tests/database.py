@@ -66,6 +66,7 @@ def _migrated(postgres: Postgres) -> Iterator[None]:
     _sweep(postgres)
     _hash_lightly(postgres)
     name = f"migrated_{os.getpid()}"
+    _drop(postgres, name)  # of a run that was killed, and had this very number
     postgres.create_database(name)
     try:
         manage = [sys.executable, "manage.py", "migrate", "--verbosity=0"]

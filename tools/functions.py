@@ -11,7 +11,6 @@ Sync or async, typed; pydantic derives the input and output schema. Modules are 
 
 import asyncio
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -166,6 +165,5 @@ def describe(name: str, call: Callable[..., Any]) -> Function:
 def load() -> dict[str, Function]:
     """Every registered function by name, after importing the modules of TOOL_FUNCTIONS."""
     for module in settings.TOOL_FUNCTIONS:
-        if module not in sys.modules:
-            import_module(module)
+        import_module(module)
     return _registry
