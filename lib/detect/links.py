@@ -18,7 +18,9 @@ _LEADING = r"(?:href|src|ping|poster|background)"
 """Attributes of HTML that lead somewhere, or load from there."""
 _GAP = r"(?:\s|\\[nrt])*"
 _SCHEMED = r"[a-z][a-z0-9+.-]+:"
-_OTHER = rf"(?:[/\\]{_GAP}[/\\]|[^\s()<>\"'/?#]*&(?:#|colon|b?sol|tab|newline)|{_SCHEMED}(?:[^\s/\\\"'<>)]|[/\\]+[?#]))"
+_OTHER = (
+    rf"(?:[/\\]{_GAP}[/\\]|[^\s()<>\"'/?#]*&(?:#|colon|b?sol|tab|newline)|{_SCHEMED}(?:[^\s/\\\"'<>):]|[/\\]+[?#]))"
+)
 """How the target of a link begins that leads elsewhere, where it is not plainly written as a URL."""
 _BARE = rf"(?i){_WEB}:[a-z0-9-]+(?:\.[a-z0-9-]+)+[/?#]"
 _ATTRIBUTE = rf"(?i){_LEADING}\s*=\s*\\?"
@@ -38,26 +40,30 @@ _www, _sieve = Sieve([r"(?i)www\."]), Sieve((_PLAIN, _SCHEMES, *_ODD))
 _REMOVED = r"\[(?:[a-z]{1,10} ){1,3}removed(?:: [^\[\]\n]{0,500}+)?\]"
 """What an earlier step wrote in place of what it took out."""
 _REST = rf"(?:{_REMOVED}|\[[0-9a-f:.]{{2,45}}\]|[^\s<>\"'`\\)\]}}]){{1,2000}}+"
+_USER = r"[^\s<>\\/?#]{0,500}@"
+"""What stands before a host; whatever it holds, the host is behind it."""
 _LINK = re.compile(
-    rf"(?=[]\[<&hfwspb])(?:\]\(\s{{0,5}}<?\s{{0,5}}(?P<target>(?:{_REMOVED}|[^\s()<>\"'`]){{1,2000}}+)"
-    rf"|(?<![\w?&;-]){_LEADING}\s{{0,5}}=\s{{0,5}}\\?(?:\"(?P<double>[^\"<>]{{1,2000}}+)|'(?P<single>[^'<>]{{1,2000}}+)"
+    rf"(?=[]\[<&hfwspb >])(?:\]\(\s*+<?\s*+(?P<target>(?:(?:[a-z][a-z0-9+.-]{{1,31}}+:)?[/\\]{{1,4}}{_USER})?"
+    rf"(?:{_REMOVED}|[^\s()<>\"'`]){{1,2000}}+)"
+    rf"|(?<![\w?&;-]){_LEADING}\s*+=\s*+\\?(?:\"(?P<double>[^\"<>]{{1,2000}}+)|'(?P<single>[^'<>]{{1,2000}}+)"
     rf"|(?P<bare>(?:{_REMOVED}|[^\s\"'<>`]){{1,2000}}+))"
-    rf"|\[[^\[\]\n]{{1,200}}+\]:\s{{0,5}}<?(?P<defined>(?://|\\\\|mailto:){_REST})"
-    rf"|<(?P<automatic>(?:mailto:|[a-z][a-z0-9+.-]{{1,31}}+://){_REST})"
+    rf"|(?m:^)[ >]{{0,6}}\[[^\[\]\n]{{1,200}}+\]:\s*+<?(?P<defined>(?://|\\\\|mailto:){_REST})"
+    rf"|<(?P<automatic>(?:mailto:|[a-z][a-z0-9+.-]{{1,31}}+://(?:{_USER})?){_REST})"
     rf"|(?P<encoded>&#(?:0{{0,8}}(?:104|72)|x0{{0,8}}[46]8);?(?=&#){_REST})"
-    rf"|(?<![a-z0-9])(?P<plain>(?:{_WEB}(?:{_COLON}{_SLASH}{{1,4}}+|:(?=[a-z0-9-]{{1,63}}+(?:\.[a-z0-9-]{{1,63}}+)+[/?#]))"
+    rf"|(?<![a-z0-9])(?P<plain>(?:{_WEB}(?:{_COLON}{_SLASH}{{1,4}}+|:(?=[a-z0-9-]{{1,63}}+(?:\.[a-z0-9-]{{1,63}}+)+[/?#]))(?:{_USER})?"
     rf"|www\.(?=[a-z0-9-])){_REST}))",
     re.IGNORECASE,
 )
-_AFTER_SCHEME = re.compile(r":[/\\]{1,8}+([^\s<>\"'`\\/?#)\]}]{1,300}+)")
+_AFTER_SCHEME = re.compile(r":[/\\]{1,8}+((?:[^\s<>\\/?#]{0,300}@)?[^\s<>\"'`\\/?#)\]}]{1,300}+)")
 _AFTER_WWW = re.compile(r"www\.[^\s<>\"'`\\/?#)\]}]{0,300}+", re.IGNORECASE)
 _HOST = re.compile(
-    r"\s*+(?:[a-z][a-z0-9+.-]{0,20}+:)?/{2,}+(?:[^/?#@]{0,500}+@)?(\[[0-9a-f:.]{2,45}\]|[^/?#:@]{1,255}+)",
+    r"\s*+(?:[a-z][a-z0-9+.-]{0,20}+:)?/{2,}+(?:[^/?#]*@)?(\[[0-9a-f:.]{2,45}\]|[^/?#:@]{1,255}+)",
     re.IGNORECASE,
 )
-_SCHEME = re.compile(r"\s*+([a-z][a-z0-9+.-]{1,31}+):", re.IGNORECASE)
+_SCHEME = re.compile(r"\s*+([a-z][a-z0-9+.-]{1,31}+):(?!:|\d{1,6}$)", re.IGNORECASE)
 _NOWHERE = re.compile(r"\s*+(?:(?:tel|cid|mid|urn|about):|data:(?:image/(?!svg)|audio/|video/|font/))", re.IGNORECASE)
 _MAILED_TO = re.compile(r"@([^\s@,;?&<>\"']{1,255}+)")
+_AUTHORITY = re.compile(r"^\s*+(?:[a-z][a-z0-9+.-]{0,20}+:)?/+", re.IGNORECASE)
 _FULL_STOPS = ".,;:!?*_"
 _AFTER = f"{_FULL_STOPS}\\ "
 
@@ -70,6 +76,8 @@ def host_of(url: str) -> str:
         url = f"//{url}"
     if found := re.match(r"\s*(https?|wss?|ftp):/{0,8}(?!/)", url, re.IGNORECASE):
         url = f"//{url[found.end() :]}"  # browsers mend a missing or a third slash
+    if len(authority := _AUTHORITY.sub("", url, count=1)) > 290 and not re.search(r"[/?#]", authority[:290]):
+        return authority[:290]  # longer than a host can be, so that it may end in another one
     found = _HOST.match(url)
     return _in_dns(found[1]) if found else ""
 

@@ -218,12 +218,13 @@ def _said(inbound: Inbound, scrubber: Scrubber, hidden: frozenset[str]) -> str:
         return quoted(scrubber.text(_text(inbound)).strip())
     said = redact.preview(_message_in(value), hidden=hidden)
     text = said if isinstance(said, str) else orjson.dumps(said).decode()
+    text = text.replace(STAND_IN, redact.HIDDEN)  # of which a half tells nothing
     return _counted(text if len(text) <= _MOST_SAID else f"{text[:_MOST_SAID]}…")
 
 
 def quoted(said: str) -> str:
     """The beginning of what an upstream said, for an error."""
-    return _counted(redact.text(said))
+    return _counted(redact.text(said.replace(STAND_IN, redact.HIDDEN)))
 
 
 def _counted(shown: str) -> str:

@@ -181,3 +181,43 @@ def test_a_long_link_in_a_long_text_is_marked_as_a_whole() -> None:
     for words in range(700, 1700, 50):
         text = f"{'word ' * words}{link} {'word ' * 4000}"
         assert links.without_links(text, ALLOWED, mark=True) == (text.replace(link, f"{link} [outside link]"), 1)
+
+
+USER_INFO = [
+    f"see https://acme.example:{'a' * 290}@evil.example/x now",
+    f"![x](https://acme.example:{'a' * 600}@evil.example/x?d=1)",
+    """<a href="https://acme.example:'@evil.example/">x</a>""",
+    "[click](https://acme.example'@evil.example/x)",
+    "[click](<https://acme.example(@evil.example/x>)",
+    "https://acme.example]@evil.example/ is it",
+    f"[a]({' ' * 11}//evil.example/x)",
+    f'<a href={" " * 6}"//evil.example/x">',
+    f"[x]:{' ' * 6}//evil.example/",
+]
+
+
+@pytest.mark.parametrize("text", USER_INFO)
+def test_nothing_before_the_host_and_no_space_hides_it(text: str) -> None:
+    assert links.leads_outside(text, ALLOWED)
+    assert links.without_links(text, allowed=ALLOWED, mark=True)[1] == 1
+
+
+def test_a_picture_of_a_host_behind_much_user_info_is_not_loaded() -> None:
+    text = f"![x](https://acme.example:{'a' * 600}@evil.example/x?d=1)"
+    assert active.without_active(text, allowed=ALLOWED)[1] == 1
+
+
+CODE = [
+    "cache[key](std::move(value));",
+    "steps[i]: //comment here",
+    "[main.py](main.py:42)",
+    "let src = std::fs::read;",
+    "src=fe80::1 dst=fe80::2",
+]
+
+
+@pytest.mark.parametrize("text", CODE)
+def test_code_is_no_link_also_beside_one(text: str) -> None:
+    for mark in (True, False):
+        assert links.without_links(text, allowed=ALLOWED, mark=mark) == (text, 0)
+    assert links.without_links(f"{text} see https://evil.example/x", allowed=ALLOWED, mark=False)[0].startswith(text)
