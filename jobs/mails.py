@@ -9,7 +9,7 @@ import logging
 import smtplib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -33,14 +33,19 @@ MOST_READERS = 50
 _AT_ONCE = 20
 _TAKEN = 120.0
 """Seconds for which a mail belongs to the process that took it."""
+_DECIDED = (Approval.State.APPROVED, Approval.State.DENIED)
+_NEWS = timedelta(days=1)
+"""For which a decision is still told; one from before there was a mail server is none."""
 _OF_ONE_MAIL = (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError, smtplib.SMTPNotSupportedError, ValueError)
 """What is wrong with one mail or its reader's address, and not with the mail server."""
 
 
 @dataclass(kw_only=True)
 class _Post:
-    """What is to be sent of one approval, and which rows say so once it is."""
+    """What is to be sent of one approval, and which rows say so once it is. due: when the next attempt was due as this
+    was read; another by now is somebody else's."""
 
+    due: datetime | None = None
     messages: list[EmailMessage] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)
     notes: list[int] = field(default_factory=list)
@@ -62,7 +67,7 @@ def _attempt(approval_id: Any, tenant_id: int, attempts: int) -> None:
     """Read, send outside any transaction, write down. In a thread. What fails here is this approval's alone, and comes
     back; where it cannot be written down, when its time as taken is over."""
     try:
-        post, delivered = _sent(approval_id, tenant_id)
+        post, delivered = _sent(approval_id, tenant_id, attempts)
         with db.tenant_scope([tenant_id]):
             _record(approval_id, attempts, post, delivered=delivered)
     except OperationalError:
@@ -73,11 +78,11 @@ def _attempt(approval_id: Any, tenant_id: int, attempts: int) -> None:
         connections.close_all()
 
 
-def _sent(approval_id: Any, tenant_id: int) -> tuple[_Post, bool]:
+def _sent(approval_id: Any, tenant_id: int, attempts: int) -> tuple[_Post, bool]:
     """What there was to send, and whether it was."""
     try:
         with db.tenant_scope([tenant_id]):
-            approval = _approvals().filter(pk=approval_id).first()
+            approval = _approvals().filter(pk=approval_id, mail_attempts=attempts).exclude(mail_due_at=None).first()
             post = _post(approval) if approval is not None else _Post()
         return post, _send(post.messages)
     except OperationalError:
@@ -93,7 +98,7 @@ def _approvals() -> QuerySet[Approval]:
 
 def _post(approval: Approval) -> _Post:
     """What has not been said yet of this approval."""
-    post, now, page = _Post(), timezone.now(), f"{settings.BASE_URL}/approvals/{approval.pk}/"
+    post, now, page = _Post(due=approval.mail_due_at), timezone.now(), f"{settings.BASE_URL}/approvals/{approval.pk}/"
     caller, team, tool = approval.member.user, approval.tenant.name, approval.tool
     waits = approval.state == Approval.State.WAITING
     if waits and approval.mailed_at is None:
@@ -116,7 +121,7 @@ def _post(approval: Approval) -> _Post:
         readers = (one.user.email for one in owners(approval))
         post.messages += _letters(readers, f"{tool} was released without a reviewer in {team}", says)
         post.told["owners_mailed_at"] = now
-    if approval.state in (Approval.State.APPROVED, Approval.State.DENIED):
+    if approval.state in _DECIDED and approval.decided_at is not None and approval.decided_at > now - _NEWS:
         post.messages += _decided(approval)
     for note in approval.notes.filter(mailed_at=None).select_related("author") if waits else ():
         post.messages += _about(note, approval, page)
@@ -191,13 +196,15 @@ def _send_one(server: EmailBackend, message: EmailMessage) -> bool:
 def _record(approval_id: Any, attempts: int, post: _Post, *, delivered: bool) -> None:
     """What was sent, unless something new came up meanwhile, which has an attempt of its own."""
     now, rows = timezone.now(), Approval.objects.filter(pk=approval_id)
+    mine = rows.filter(mail_attempts=attempts)
+    mine = mine.filter(mail_due_at=post.due) if post.due is not None else mine
     if delivered:
         Note.objects.filter(pk__in=post.notes).update(mailed_at=now)
         rows.update(**post.told)
-        rows.filter(mail_attempts=attempts).update(mail_due_at=None)
+        mine.update(mail_due_at=None)
         return
     over = attempts > len(BACKOFF)
     if over:
         log.error("mails about approval %s were not sent: %d attempts failed", approval_id, attempts)
     due = None if over else now + timedelta(seconds=BACKOFF[attempts - 1])
-    rows.filter(mail_attempts=attempts).update(mail_due_at=due)
+    mine.update(mail_due_at=due)

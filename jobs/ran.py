@@ -16,9 +16,9 @@ _LOOKED_BACK = datetime.timedelta(days=90)
 _MOST_ENTRIES = 20_000
 # The latest of what the ledger has of the last months, as a tenant may have millions of entries.
 _LAST: LiteralString = """
-    SELECT e.at, e.preview, e.subject FROM (
-        SELECT at, event, actor, tool, preview, subject FROM audit_entry WHERE tenant_id = %s AND at BETWEEN %s AND %s
-        ORDER BY at DESC LIMIT %s
+    SELECT e.at, e.preview, e.subject LIKE 'job %%' AND coalesce(e.detail ->> 'agreed', '') = 'approved' FROM (
+        SELECT at, event, actor, tool, preview, subject, detail FROM audit_entry
+        WHERE tenant_id = %s AND at BETWEEN %s AND %s ORDER BY at DESC LIMIT %s
     ) e WHERE e.event = %s AND e.actor = %s AND e.tool = %s AND e.subject <> 'preflight' ORDER BY e.at DESC LIMIT 1
 """
 
@@ -26,7 +26,7 @@ _LAST: LiteralString = """
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ran:
     """A call of the same tool for the same caller. preview: as the ledger keeps its arguments. held: whether it was
-    approved, and so is among the approvals."""
+    approved, which the ledger says for longer than approvals are kept."""
 
     at: datetime.datetime
     preview: Any
@@ -49,9 +49,7 @@ def last(approval: Approval) -> Ran | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    at, preview, subject = row
-    job = subject.removeprefix("job ")
-    held = job != subject and Approval.objects.filter(tenant_id=approval.tenant_id, job_id=job).exists()
+    at, preview, held = row
     return Ran(at=at, preview=orjson.loads(preview) if preview else None, held=held)
 
 

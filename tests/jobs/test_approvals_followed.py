@@ -269,6 +269,34 @@ async def test_whoever_asked_is_written_to_what_was_decided(
         assert server.mails == []
 
 
+async def test_a_decision_from_before_there_was_a_mail_server_is_no_news(running: None, scene: Review) -> None:
+    job = await asyncio.to_thread(scene.call)
+    await asyncio.to_thread(scene.decide, job, "approve", scene.cast.anna)
+    await asyncio.to_thread(_only, job)
+    with as_owner() as conn:
+        conn.execute("UPDATE jobs_approval SET decided_at = now() - interval '2 days' WHERE job_id = %s", [job.id])
+    with mail_server.running() as server, by_mail(server.port):
+        server.greets.set()
+        await mails.send_due()
+    assert server.mails == []
+    assert (await asyncio.to_thread(scene.approval, job)).mail_due_at is None
+
+
+async def test_who_comes_to_a_mail_late_does_not_tell_what_another_told(running: None, scene: Review) -> None:
+    job = await asyncio.to_thread(scene.call)
+    await asyncio.to_thread(_only, job)
+    with as_owner() as conn:
+        ((approval, tenant, attempts),) = rows(conn, "SELECT approval, tenant, attempts FROM jobs_mails(20, 120)")
+    await asyncio.to_thread(scene.decide, job, "approve", scene.cast.anna)
+    with mail_server.running() as server, by_mail(server.port):
+        server.greets.set()
+        await mails.send_due()
+        assert set(_readers(server)) == {"uma"}
+        server.mails.clear()
+        await asyncio.to_thread(mails._attempt, approval, tenant, attempts)
+        assert server.mails == []
+
+
 async def test_nobody_is_written_to_what_they_did_themselves(running: None, scene: Review) -> None:
     key = await asyncio.to_thread(_key, scene)
     job = held_of(await asyncio.to_thread(Host(scene.base, scene.cast.acme.slug, key).call, *_marks(scene)))

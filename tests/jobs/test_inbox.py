@@ -350,6 +350,26 @@ def test_where_the_callers_last_call_was_approved_there_is_one_comparison(above:
     assert "without being held" not in shown
 
 
+@pytest.mark.usefixtures("worker")
+def test_nor_is_that_said_of_one_whose_approval_is_no_longer_kept(
+    cast: Cast, hub: list[str], tmp_path: Path, sign_in: SignIn
+) -> None:
+    scene = refunding(cast, hub[0], tmp_path)
+    held = refund(scene, amount=25)
+    scene.decide(held, "approve", scene.cast.anna)
+    held.until_ended()
+    with as_owner() as conn:
+        conn.execute(
+            "UPDATE jobs_job SET ended_at = now() - interval '31 days', expires_at = now() - interval '30 days'"
+            " WHERE id = %s",
+            [held.id],
+        )
+        for _ in range(2):  # its result first, and then itself
+            conn.execute("SELECT jobs_forget()")
+    shown = page(sign_in(scene.cast.adam), scene, refund(scene, amount=30))
+    assert "without being held" not in shown
+
+
 def test_a_newcomer_finds_nothing_to_decide_of_what_waited_before(scene: Review, sign_in: SignIn) -> None:
     job = refund(scene)
     client = sign_in(scene.cast.join(scene.cast.acme, "nina", Role.APPROVER).user)
