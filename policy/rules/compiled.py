@@ -54,7 +54,8 @@ class _Level:
 
     def decider(self, moment: Moment) -> Matcher | None:
         for one in self.deciders if moment.facts.found else self.unsought:
-            if one.matches(moment):
+            found = one.ask(moment)
+            if found is not False and one.heard(found):  # mostly it is, of which nothing more is asked
                 return one
         return None
 

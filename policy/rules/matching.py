@@ -79,7 +79,7 @@ class Matcher:
     broken: a part of it could not be read, so that it is never known whether it matches.
     """
 
-    __slots__ = ("_asked", "_binds", "_checks", "_pins", "_what", "_who", "broken", "changes", "hours", "rank", "spec")
+    __slots__ = ("_binds", "_checks", "_pins", "_what", "_who", "ask", "broken", "changes", "hours", "rank", "spec")
 
     def __init__(self, spec: Spec, pins: Mapping[str, str], *, broken: bool = False) -> None:
         self.spec = spec
@@ -92,7 +92,7 @@ class Matcher:
         self._who = _Who(spec.who)
         self._what = _What(spec.what)
         self._checks = dict(_checks(spec, self.hours))
-        self._asked = tuple(self._checks.values())
+        self.ask = _all_of(tuple(self._checks.values()))
 
     def lacks(self, caller: Caller, subject: Subject) -> str:
         """What keeps it from any call of this tool by this Caller, as a sentence; empty for nothing."""
@@ -101,13 +101,11 @@ class Matcher:
     def matches(self, moment: Moment) -> bool:
         """Whether it matches a call that nothing keeps it from. Where that cannot be told, a rule that tightens does,
         and one that loosens does not."""
-        unknown = self.broken
-        for check in self._asked:
-            found = check(moment)
-            if found is False:
-                return False
-            unknown = unknown or found is None
-        return not unknown or self.spec.tightens
+        return self.heard(self.ask(moment))
+
+    def heard(self, found: bool | None) -> bool:
+        """Whether it matches, after what its checks have answered."""
+        return self.spec.tightens if found is None or (found and self.broken) else found
 
     @property
     def seeks(self) -> bool:
@@ -142,6 +140,23 @@ class Matcher:
         if pin is None:
             return f"{subject.name} was not live when these rules were published."
         return "" if pin == subject.pin else f"{subject.name} has changed since these rules were published."
+
+
+def _all_of(checks: tuple[Check, ...]) -> Check:
+    """One check for all; most rules have but one."""
+    if len(checks) == 1:
+        return checks[0]
+
+    def every(moment: Moment) -> bool | None:
+        known = True
+        for check in checks:
+            found = check(moment)
+            if found is False:
+                return False
+            known = known and found is not None
+        return True if known else None
+
+    return every
 
 
 def way_of(caller: Caller) -> str:
