@@ -61,10 +61,11 @@ class Difference:
 
 
 def said(spec: Spec) -> str:
-    """What calls a rule matches, and what it changes in them, as a sentence."""
+    """What calls a rule matches, and what it changes in them or keeps secret, in sentences."""
     calls = ", ".join([_what(spec.what) + _who(spec.who), *_conditions(spec)])
     changed = "; ".join(change_in_words(change) for change in spec.transform)
-    return f"Calls of {calls}: {changed}." if changed else f"Calls of {calls}."
+    kept = " For them the tool does not exist." if spec.secret else ""
+    return f"Calls of {calls}: {changed}." if changed else f"Calls of {calls}.{kept}"
 
 
 def _what(what: What) -> str:

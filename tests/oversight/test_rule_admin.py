@@ -23,18 +23,18 @@ def test_rules_are_listed_as_they_are_asked_with_what_they_match_and_whether_the
     publish(
         cast,
         "- {name: B is the same, effect: allow, what: {tags: [talk]}}\n"
-        "- {name: A is changed, effect: allow}\n- {name: C is stricter, effect: deny}",
+        "- {name: A is changed, effect: allow}\n- {name: C is stricter, effect: deny, secret: true}",
     )
     write(
         cast,
         "- {name: B is the same, effect: allow, what: {tags: [talk]}}\n- {name: A is changed, effect: warn}\n"
-        "- {name: C is stricter, effect: deny}\n- {name: Z is first, priority: 900, effect: transform,"
+        "- {name: C is stricter, effect: deny, secret: true}\n- {name: Z is first, priority: 900, effect: transform,"
         " transform: [{mask: a}], if: args.a == 'x'}",
     )
     state = olga.get(page("changelist")).context["state"]
     assert [(line.row.name, line.state, line.says) for line in state.lines] == [
         ("Z is first", "new", "Calls of any tool, if args.a == 'x': mask a."),
-        ("C is stricter", "same", "Calls of any tool."),
+        ("C is stricter", "same", "Calls of any tool. For them the tool does not exist."),
         ("A is changed", "changed", "Calls of any tool."),
         ("B is the same", "same", "Calls of any tool tagged talk."),
     ]
