@@ -69,7 +69,7 @@ def _seconds() -> str:
 
 
 def _http_date() -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=4), usegmt=True)
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
 
 
 @pytest.mark.parametrize("given", [_seconds, _http_date])
@@ -79,7 +79,7 @@ async def test_retry_after_is_honoured_when_it_fits(
     upstream.answers = [answering(status=429, headers={"Retry-After": given()}), answering({"id": 7})]
     assert (await run(upstream, {"path": "/t"})).structured == {"id": 7}
     assert len(waits) == 1
-    assert 1.5 <= waits[0] <= 4.3  # a date has whole seconds, and some time has passed since
+    assert 0.5 <= waits[0] <= 3.0  # a date has whole seconds, and some time has passed since
 
 
 async def test_a_retry_after_beyond_the_deadline_is_told_to_the_model(upstream: Upstream, waits: list[float]) -> None:
