@@ -167,10 +167,15 @@ def _stands(approval: Approval) -> bool:
         return bool(cursor.fetchone()[0])
 
 
+def _write_soon(approval: Approval) -> None:
+    """Have people be written to about it (`jobs.mails`), with all attempts before it."""
+    Approval.objects.filter(pk=approval.pk).update(mail_due_at=timezone.now(), mail_attempts=0)
+
+
 def _decide(approval: Approval, decision: str, actor: User, *, said: str, why: str = "") -> Refusal | None:
     if not _decided(approval, decision, actor.pk, actor.username, why=why, said=said):
         return _over()
-    Approval.objects.filter(pk=approval.pk).update(mail_due_at=timezone.now(), mail_attempts=0)
+    _write_soon(approval)
     if decision in hooks.DECISIONS:
         hooks.queue_decided(approval, decision)
     if decision != "denied":
@@ -197,7 +202,7 @@ def _note(approval: Approval, event: Event, actor: User, text: str) -> Refusal |
     if approval.notes.count() >= MOST_NOTES:
         return _refusal("too_many_notes", f"{MOST_NOTES} things were said about it, which is as many as may. Decide.")
     Note.objects.create(tenant_id=approval.tenant_id, approval=approval, author=actor, text=said)
-    Approval.objects.filter(pk=approval.pk).update(mail_due_at=timezone.now(), mail_attempts=0)
+    _write_soon(approval)
     entry = {
         "tenant_id": approval.tenant_id,
         "event": event,

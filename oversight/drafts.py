@@ -215,9 +215,9 @@ def stopping(live: Ruleset | None, now: Subject, then: Subject) -> list[str]:
     pins = live.pins if live else {}
     found = []
     for rule in _loosening(live):
-        binds = binding(rule)
-        holds = fitting(rule.what)(now) and (not binds(now) or pins.get(now.name) == now.pin)
-        if holds and (binds(then) or not fitting(rule.what)(then)):
+        fits, binds = fitting(rule.what), binding(rule)
+        holds = fits(now) and (not binds(now) or pins.get(now.name) == now.pin)
+        if holds and (binds(then) or not fits(then)):
             found.append(rule.name)
     return found
 

@@ -76,7 +76,8 @@ class Use(NamedTuple):
 RUNNING: Final = frozenset({Counts.CONCURRENT.value, Counts.BYTES.value})
 """What only a call that runs takes; an attempt at a job takes nothing else, as its call was charged before."""
 
-_MADE: Final = frozenset({Counts.CALLS.value, Counts.REPEATS.value})
+MADE: Final = frozenset({Counts.CALLS.value, Counts.REPEATS.value})
+"""What a call takes for being made, whether it runs or not."""
 
 OVER_LIMIT: Final = frozenset({"rate_limited", "too_many_at_once", "spend_limit", "repeated_call"})
 """Reasons of a call that a limit did not let in."""
@@ -99,7 +100,7 @@ def stray_charges(caller: Caller, rules: Iterable[LimitRule], digest: str = "") 
     """The same for a call of no tool, which spends and gives nothing. Limits of single tools are left alone: they would
     tell which names exist. digest: of its name and arguments."""
     nothing = Use(caller=caller, subject=Subject(name="", scopes=frozenset()), digest=digest)
-    counted = (rule for rule in rules if rule.counts in _MADE and not rule.tool and rule.per != Per.TOOL)
+    counted = (rule for rule in rules if rule.counts in MADE and not rule.tool and rule.per != Per.TOOL)
     return charges(nothing, counted)
 
 

@@ -7,7 +7,7 @@ from functools import cache
 
 from lib import db
 from policy.buckets import GRACE, Ask, Ending, Full, desk
-from policy.charges import OVER_LIMIT, RUNNING, Charge, LimitRule, Mode, Use, limit_rule, over
+from policy.charges import MADE, OVER_LIMIT, RUNNING, Charge, LimitRule, Mode, Use, limit_rule, over
 from policy.limits import NO_LIMITS, Bill, Limits
 from policy.models import Counts
 from policy.values import Refusal, Subject
@@ -103,7 +103,7 @@ async def take_stray(caller: Caller, limits: Limits, *, call: uuid.UUID, digest:
 def _counts(*, made: bool, runs: bool, spends: bool) -> frozenset[str]:
     """What is charged: for being made, while it runs, and for what it spends."""
     return (
-        (frozenset({Counts.CALLS.value, Counts.REPEATS.value}) if made else frozenset())
+        (MADE if made else frozenset())
         | (RUNNING if runs else frozenset())
         | (frozenset({Counts.UNITS.value}) if spends else frozenset())
     )
